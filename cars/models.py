@@ -1,0 +1,72 @@
+"""A car on the lot."""
+
+from datetime import date
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.urls import reverse
+
+from .caching.manager import CacheManager
+
+FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
+
+
+def next_year() -> int:
+    """Return the latest year that a car can be of: next year's models are sold this year."""
+    return date.today().year + 1
+
+
+class Car(models.Model):
+    """A car on the lot. Only its make is required."""
+
+    class Body(models.TextChoices):
+        CABRIOLET = "cabriolet", "Cabriolet"
+        COUPE = "coupe", "Coupé"
+        ESTATE = "estate", "Estate"
+        HATCHBACK = "hatchback", "Hatchback"
+        MPV = "mpv", "MPV"
+        PICKUP = "pickup", "Pickup"
+        SALOON = "saloon", "Saloon"
+        SUV = "suv", "SUV"
+        VAN = "van", "Van"
+
+    make = models.CharField(max_length=255, help_text="Who built it, as in Toyota.")
+    model = models.CharField(max_length=255, blank=True, help_text="As in Avensis.")
+    year = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        db_index=True,
+        validators=[
+            MinValueValidator(FIRST_YEAR, "No car is older than %(limit_value)s."),
+            MaxValueValidator(next_year, "No car is newer than %(limit_value)s."),
+        ],
+        help_text="The year this model was introduced.",
+    )
+    body = models.CharField(max_length=20, blank=True, choices=Body, db_index=True)
+    origin = models.CharField(
+        max_length=60, blank=True, db_index=True, help_text="The country of its maker."
+    )
+    mileage = models.PositiveIntegerField(
+        null=True, blank=True, db_index=True, help_text="Kilometres driven."
+    )
+    price = models.DecimalField(
+        max_digits=10,
+        decimal_places=2,
+        null=True,
+        blank=True,
+        db_index=True,
+        validators=[MinValueValidator(0, "A price can't be negative.")],
+        help_text="Euros.",
+    )
+
+    objects = CacheManager()
+
+    class Meta:
+        ordering = ["make", "model", "pk"]
+        indexes = [models.Index(fields=["make", "model", "id"], name="car_by_name")]
+
+    def __str__(self) -> str:
+        return f"{self.make} {self.model}".strip()
+
+    def get_absolute_url(self) -> str:
+        return reverse("cars:detail", args=[self.pk])

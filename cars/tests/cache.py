@@ -1,0 +1,51 @@
+"""The cache of the tests: a Memcached of their own, or a part of a running one only they see."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from secrets import token_hex
+from unittest import SkipTest
+
+from django.conf import settings
+from django.test import override_settings
+
+from carsite import settings as site
+
+from .. import servers
+
+RUN = token_hex(4)
+_generation = 0
+
+
+def make_key(key: str, key_prefix: str, version: int) -> str:
+    """Make keys that no site, no other process and no earlier test uses (a `KEY_FUNCTION`)."""
+    return f"test-{RUN}.{os.getpid()}.{_generation}:{version}:{key}"
+
+
+def forget() -> None:
+    """Start with an empty cache, without touching what others have in the same server."""
+    global _generation
+    _generation += 1
+
+
+@contextmanager
+def test_cache() -> Iterator[None]:
+    """Give the tests their cache for a while: Memcached if there is one, else local memory."""
+    with ExitStack() as stack:
+        addresses = settings.MEMCACHED_SERVERS
+        if not addresses and servers.has_memcached():
+            addresses = [stack.enter_context(servers.memcached())]
+        caches = site.caches(addresses)
+        caches["default"]["KEY_FUNCTION"] = make_key
+        stack.enter_context(override_settings(MEMCACHED_SERVERS=addresses, CACHES=caches))
+        yield
+
+
+class MemcachedMixin:
+    """Skips its tests where there is no Memcached."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not settings.MEMCACHED_SERVERS:
+            raise SkipTest("no Memcached: set MEMCACHED_SERVERS or put `memcached` on the PATH")
+        super().setUpClass()

@@ -1,0 +1,185 @@
+"""The one settings file, read from the environment; README.md lists the variables."""
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from environs import Env, EnvError
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = Env()
+
+
+@env.parser_for("servers")
+def servers(value: str) -> list[str]:
+    """Return the Memcached servers named by `value`, host:port with commas between them."""
+    found = [item.strip() for item in value.split(",") if item.strip()]
+    for item in found:
+        host, _, port = item.rpartition(":")
+        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+            raise EnvError(f"{item!r} is not host:port, as in 127.0.0.1:11211.")
+    return found
+
+
+@env.parser_for("database")
+def database(url: str) -> dict[str, Any]:
+    """Return the Django database that `url` names."""
+    try:
+        config = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
+    except ValueError:
+        raise EnvError(
+            "Not a database URL, as in sqlite:////data/cars.sqlite3 "
+            "or postgres://user:password@host/name."
+        ) from None
+    if config["ENGINE"] == "django.db.backends.sqlite3":
+        config["OPTIONS"] = {
+            # Readers go on while somebody writes.
+            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+            # A transaction that reads and then writes waits for its turn at BEGIN. With SQLite's
+            # own default, DEFERRED, it fails at the write: "database is locked".
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,  # seconds
+        }
+    return config
+
+
+try:
+    DEBUG = env.bool("DJANGO_DEBUG", False)
+    SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
+    ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", [])
+    CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [])
+    DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
+    MEMCACHED_SERVERS = env.servers("MEMCACHED_SERVERS", "")
+except EnvError as error:
+    raise ImproperlyConfigured(str(error)) from None
+
+if DEBUG:
+    SECRET_KEY = SECRET_KEY or "not-secret-for-debug-only"
+elif not SECRET_KEY or not ALLOWED_HOSTS:
+    raise ImproperlyConfigured(
+        "Without debug the site needs DJANGO_SECRET_KEY (a long random text) and "
+        "DJANGO_ALLOWED_HOSTS (the host names it serves, with commas between them). "
+        "To try it on your own machine set DJANGO_DEBUG=on."
+    )
+
+
+def caches(servers: list[str]) -> dict[str, dict[str, Any]]:
+    """Return Django's CACHES: in Memcached on `servers`, or without any in local memory."""
+    if not servers:
+        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    return {
+        "default": {
+            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "LOCATION": servers,
+            "KEY_PREFIX": "carsite",
+            "OPTIONS": {
+                "connect_timeout": 0.5,  # seconds; pymemcache itself would wait for ever
+                "timeout": 0.5,
+                "no_delay": True,
+                "ignore_exc": True,  # a server that is away is a miss, never an error page
+            },
+        }
+    }
+
+
+CACHES = caches(MEMCACHED_SERVERS)
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    # Before staticfiles, so that `runserver` serves the static files as gunicorn does.
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "csp",
+    "cars.caching",
+    "cars",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "cars.lookups.LookupsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+if DEBUG:
+    INSTALLED_APPS += ["debug_toolbar"]
+    # Early, so that it sees the queries and cache calls of the middleware after it; after CSP,
+    # whose header must cover the toolbar's own scripts.
+    MIDDLEWARE.insert(3, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    DEBUG_TOOLBAR_CONFIG = {"SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar"}
+    # Without History, which keeps the raw body of every POST, a password at login among them.
+    DEBUG_TOOLBAR_PANELS = [
+        "debug_toolbar.panels.timer.TimerPanel",
+        "debug_toolbar.panels.cache.CachePanel",
+        "debug_toolbar.panels.sql.SQLPanel",
+        "debug_toolbar.panels.signals.SignalsPanel",
+        "debug_toolbar.panels.templates.TemplatesPanel",
+        "debug_toolbar.panels.headers.HeadersPanel",
+        "debug_toolbar.panels.request.RequestPanel",
+        "debug_toolbar.panels.settings.SettingsPanel",
+        "debug_toolbar.panels.versions.VersionsPanel",
+    ]
+
+ROOT_URLCONF = "carsite.urls"
+WSGI_APPLICATION = "carsite.wsgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "home"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Compressed, but under the files' own names: pages work before `collectstatic` has run.
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+# Everything comes from the site itself, and nothing is inline. The admin has images as data.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+
+TEST_RUNNER = "cars.tests.runner.Runner"
