@@ -2,13 +2,21 @@
 
 from datetime import date
 
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import (
+    MaxValueValidator,
+    MinValueValidator,
+    ProhibitNullCharactersValidator,
+)
 from django.db import models
 from django.urls import reverse
 
 from .caching.manager import CacheManager
 
 FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
+MOST_KM = 9_999_999  # about twice the record, of a Volvo P1800
+
+# PostgreSQL can't store one; forms refuse it, and so must an import, which has no form.
+no_null_characters = ProhibitNullCharactersValidator("A text can't hold a null character.")
 
 
 def next_year() -> int:
@@ -30,8 +38,12 @@ class Car(models.Model):
         SUV = "suv", "SUV"
         VAN = "van", "Van"
 
-    make = models.CharField(max_length=255, help_text="Who built it, as in Toyota.")
-    model = models.CharField(max_length=255, blank=True, help_text="As in Avensis.")
+    make = models.CharField(
+        max_length=255, validators=[no_null_characters], help_text="Who built it, as in Toyota."
+    )
+    model = models.CharField(
+        max_length=255, blank=True, validators=[no_null_characters], help_text="As in Avensis."
+    )
     year = models.PositiveSmallIntegerField(
         null=True,
         blank=True,
@@ -42,12 +54,25 @@ class Car(models.Model):
         ],
         help_text="The year this model was introduced.",
     )
-    body = models.CharField(max_length=20, blank=True, choices=Body, db_index=True)
+    body = models.CharField(
+        max_length=20, blank=True, choices=Body, db_index=True, help_text="Its shape."
+    )
     origin = models.CharField(
-        max_length=60, blank=True, db_index=True, help_text="The country of its maker."
+        max_length=60,
+        blank=True,
+        db_index=True,
+        validators=[no_null_characters],
+        help_text="The country of its maker.",
     )
     mileage = models.PositiveIntegerField(
-        null=True, blank=True, db_index=True, help_text="Kilometres driven."
+        null=True,
+        blank=True,
+        db_index=True,
+        validators=[
+            MinValueValidator(0, "A mileage can't be negative."),
+            MaxValueValidator(MOST_KM, "No car has driven more than %(limit_value)s km."),
+        ],
+        help_text="In kilometres.",
     )
     price = models.DecimalField(
         max_digits=10,
@@ -56,7 +81,7 @@ class Car(models.Model):
         blank=True,
         db_index=True,
         validators=[MinValueValidator(0, "A price can't be negative.")],
-        help_text="Euros.",
+        help_text="In euros.",
     )
 
     objects = CacheManager()
