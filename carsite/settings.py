@@ -1,5 +1,6 @@
 """The one settings file, read from the environment; README.md lists the variables."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,41 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Env()
 
 
+host_pattern = re.compile(r"[\w.-]+|\[[\da-f:.]+\]", re.ASCII | re.IGNORECASE)
+origin_pattern = re.compile(r"https?://(\*\.)?[^\s/*]+", re.ASCII)
+
+
+def items(value: str) -> list[str]:
+    """Return the parts of `value`, which have commas between them."""
+    return [item.strip() for item in value.split(",") if item.strip()]
+
+
 @env.parser_for("servers")
 def servers(value: str) -> list[str]:
     """Return the Memcached servers named by `value`, host:port with commas between them."""
-    found = [item.strip() for item in value.split(",") if item.strip()]
-    for item in found:
+    for item in items(value):
         host, _, port = item.rpartition(":")
-        if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        if not host_pattern.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
             raise EnvError(f"{item!r} is not host:port, as in 127.0.0.1:11211.")
-    return found
+    return items(value)
+
+
+@env.parser_for("hosts")
+def hosts(value: str) -> list[str]:
+    """Return the host names in `value`."""
+    for item in items(value):
+        if item != "*" and not host_pattern.fullmatch(item):
+            raise EnvError(f"{item!r} is not a host name alone, as in cars.example.com.")
+    return items(value)
+
+
+@env.parser_for("origins")
+def origins(value: str) -> list[str]:
+    """Return the origins in `value`."""
+    for item in items(value):
+        if not origin_pattern.fullmatch(item):
+            raise EnvError(f"{item!r} is not an origin, as in https://cars.example.com.")
+    return items(value)
 
 
 @env.parser_for("database")
@@ -30,11 +57,15 @@ def database(url: str) -> dict[str, Any]:
     try:
         config = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
     except ValueError:
+        config = {"ENGINE": "unknown"}
+    sqlite = config["ENGINE"] == "django.db.backends.sqlite3" and not config["HOST"]
+    postgres = config["ENGINE"] == "django.db.backends.postgresql" and config["NAME"]
+    if not sqlite and not postgres:
         raise EnvError(
-            "Not a database URL, as in sqlite:////data/cars.sqlite3 "
+            "Not the URL of a database, as in sqlite:////data/cars.sqlite3 "
             "or postgres://user:password@host/name."
-        ) from None
-    if config["ENGINE"] == "django.db.backends.sqlite3":
+        )
+    if sqlite:
         config["OPTIONS"] = {
             # Readers go on while somebody writes.
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
@@ -49,8 +80,8 @@ def database(url: str) -> dict[str, Any]:
 try:
     DEBUG = env.bool("DJANGO_DEBUG", False)
     SECRET_KEY = env.str("DJANGO_SECRET_KEY", "")
-    ALLOWED_HOSTS = env.list("DJANGO_ALLOWED_HOSTS", [])
-    CSRF_TRUSTED_ORIGINS = env.list("DJANGO_CSRF_TRUSTED_ORIGINS", [])
+    ALLOWED_HOSTS = env.hosts("DJANGO_ALLOWED_HOSTS", "")
+    CSRF_TRUSTED_ORIGINS = env.origins("DJANGO_CSRF_TRUSTED_ORIGINS", "")
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
     MEMCACHED_SERVERS = env.servers("MEMCACHED_SERVERS", "")
 except EnvError as error:
@@ -119,7 +150,14 @@ if DEBUG:
     # Early, so that it sees the queries and cache calls of the middleware after it; after CSP,
     # whose header must cover the toolbar's own scripts.
     MIDDLEWARE.insert(3, "debug_toolbar.middleware.DebugToolbarMiddleware")
-    DEBUG_TOOLBAR_CONFIG = {"SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar"}
+    # Innermost, so that all the others see the page that is sent.
+    MIDDLEWARE.append("cars.errors.NotFoundMiddleware")
+    DEBUG_TOOLBAR_CONFIG = {
+        "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
+        # Requests whose panels are kept. With the default, 25, the panels of an open page are gone
+        # as soon as somebody else has clicked around a little.
+        "RESULTS_CACHE_SIZE": 250,
+    }
     # Without History, which keeps the raw body of every POST, a password at login among them.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
@@ -159,6 +197,8 @@ TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+# Said here, since the tests turn DEBUG off, and have no STATIC_ROOT either.
+WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG
 # Compressed, but under the files' own names: pages work before `collectstatic` has run.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -181,5 +221,7 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+# The redirect to HTTPS and HSTS are for the proxy in front, which has the certificate.
+SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
 TEST_RUNNER = "cars.tests.runner.Runner"
