@@ -2,11 +2,16 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+
+from django.conf import settings
 
 
 def free_port() -> int:
@@ -51,3 +56,54 @@ def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"no answer from: {' '.join(process.args)}") from None
             time.sleep(0.01)
+
+
+@contextmanager
+def site(listener: socket.socket, **environ: str) -> Iterator[subprocess.Popen]:
+    """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
+
+    It is there when the block begins, and gone within 3 seconds of its end, whatever its
+    connections are at. Raises RuntimeError if it doesn't answer /healthz within a minute.
+    """
+    host, port = listener.getsockname()[:2]
+    command = [sys.executable, "-m", "gunicorn", "carsite.wsgi", "--log-level", "warning"]
+    command += ["--pythonpath", str(settings.BASE_DIR), "--bind", f"fd://{listener.fileno()}"]
+    # One worker, since the debug toolbar keeps its panels in the memory of one process.
+    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    command += ["--graceful-timeout", "1", "--no-control-socket"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environ},
+        pass_fds=[listener.fileno()],
+        start_new_session=True,  # as above
+    )
+    listener.close()  # only gunicorn has it now: when it ends the port is free
+    try:
+        _wait_until_healthy(process, host, port)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen, host: str, port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            # On 0.0.0.0 this machine answers; a Host that debug allows by itself.
+            with closing(HTTPConnection(host, port, timeout=5)) as connection:
+                connection.request("GET", "/healthz", headers={"Host": "localhost"})
+                status = connection.getresponse().status
+            if status >= 500:
+                raise RuntimeError(f"the site answers {status} at /healthz")
+            return
+        except (OSError, HTTPException):
+            if process.poll() is not None:
+                raise RuntimeError(f"gunicorn ended with status {process.returncode}") from None
+            if time.monotonic() > deadline:
+                raise RuntimeError("no answer from the site at /healthz") from None
+            time.sleep(0.05)
