@@ -1,33 +1,66 @@
 """Where the objects of a page came from: the cache or the database."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
 
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 
 from .caching import events
+
+
+@dataclass
+class Lookup:
+    """Where one object came from: a hit from the cache, or else the database."""
+
+    hit: bool
+    filled: bool = False  # a miss that was then put into the cache
 
 
 class Lookups:
     """The lookups of one request, as its pages show them."""
 
     def __init__(self) -> None:
-        self.outcomes: dict[str, str] = {}
-        self.seconds = 0.0
+        self._started = perf_counter()
+        self._by_key: dict[str, Lookup] = {}
+        self.milliseconds = 0.0  # spent inside `timed()`
 
     def record(self, event: events.Event) -> None:
-        """Remember a hit or a miss; the listener of `events.listen`."""
+        """Remember what a read came to; the listener of `events.listen`."""
         if event.outcome in (events.HIT, events.MISS):
-            self.outcomes[event.key] = event.outcome
+            self._by_key.setdefault(event.key, Lookup(hit=event.outcome == events.HIT))
+        elif event.outcome == events.FILLED and event.key in self._by_key:
+            self._by_key[event.key].filled = True
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Add the time that the block takes to `milliseconds`."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self.milliseconds += (perf_counter() - started) * 1000
+
+    def of(self, instance: Model) -> Lookup | None:
+        """Return where `instance` came from, or None if nobody asked for it by its key."""
+        return self._by_key.get(instance.key())
 
     @property
     def hits(self) -> int:
         """How many objects came from the cache."""
-        return list(self.outcomes.values()).count(events.HIT)
+        return sum(lookup.hit for lookup in self._by_key.values())
 
     @property
     def misses(self) -> int:
         """How many objects had to be read from the database."""
-        return len(self.outcomes) - self.hits
+        return len(self._by_key) - self.hits
+
+    @property
+    def page_milliseconds(self) -> float:
+        """How long the request has taken so far."""
+        return (perf_counter() - self._started) * 1000
 
 
 class LookupsMiddleware:

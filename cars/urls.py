@@ -1,15 +1,30 @@
 """The addresses below /cars/."""
 
-from django.urls import path
+from django.db.models import BigIntegerField
+from django.urls import path, register_converter
+from django.urls.converters import IntConverter
 
 from . import views
+
+
+class PkConverter(IntConverter):
+    """A number that can be a pk; a longer one is an address that doesn't exist."""
+
+    def to_python(self, value: str) -> int:
+        pk = int(value)
+        if pk > BigIntegerField.MAX_BIGINT:
+            raise ValueError(value)
+        return pk
+
+
+register_converter(PkConverter, "pk")
 
 app_name = "cars"
 
 urlpatterns = [
-    path("", views.CarList.as_view(), name="list"),
+    path("", views.index, name="list"),
     path("add/", views.CarAdd.as_view(), name="add"),
-    path("<int:pk>/", views.detail, name="detail"),
-    path("<int:pk>/edit/", views.CarEdit.as_view(), name="edit"),
-    path("<int:pk>/delete/", views.CarDelete.as_view(), name="delete"),
+    path("<pk:pk>/", views.detail, name="detail"),
+    path("<pk:pk>/edit/", views.CarEdit.as_view(), name="edit"),
+    path("<pk:pk>/delete/", views.CarDelete.as_view(), name="delete"),
 ]

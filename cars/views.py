@@ -1,38 +1,102 @@
 """The pages."""
 
-from django.http import HttpRequest, HttpResponse
-from django.views import generic
+from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.mixins import PermissionRequiredMixin
+from django.contrib.messages.views import SuccessMessageMixin
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse_lazy
+from django.views.decorators.http import require_safe
+from django.views.generic import CreateView, DeleteView, UpdateView
+
+from . import listing, source
+from .forms import CarForm
 from .models import Car
 
 
+@require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    return HttpResponse("carsite")
+    """Say what this is, show the recipe, and give three things to click."""
+    return render(
+        request,
+        "home.html",
+        {"car": Car.objects.first(), "excerpts": source.excerpts(), "debug": settings.DEBUG},
+    )
 
 
-def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    return HttpResponse("404", status=404)
-
-
+@require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that the process answers; asks neither the database nor the cache."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """List cars: the database says which, the cache gives them."""
+    form, page = listing.find(request.GET)
+    pks = list(page.object_list)
+    with request.lookups.timed():
+        cars = Car.objects.cache_many(pks)
+    return render(
+        request,
+        "cars/list.html",
+        {
+            "form": form,
+            "page": page,
+            "pages": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
+            "rows": [(car, request.lookups.of(car)) for car in cars.values()],
+        },
+    )
+
+
+@require_safe
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    return HttpResponse(str(Car.objects.cache(pk)))
+    """Show one car, read through the cache."""
+    try:
+        with request.lookups.timed():
+            car = Car.objects.cache(pk)
+    except Car.DoesNotExist:
+        raise Http404(f"There is no car {pk}.") from None
+    return render(request, "cars/detail.html", {"car": car, "lookup": request.lookups.of(car)})
 
 
-class CarList(generic.ListView):
+class CarChange(PermissionRequiredMixin, SuccessMessageMixin):
+    """What adding, editing and deleting share: a permission before, a message after.
+
+    They read the car from the database: what is written must not come from a cache.
+    """
+
     model = Car
+    done = ""
+
+    def get_success_message(self, cleaned_data: dict[str, Any]) -> str:
+        return f"{self.object} {self.done}"
 
 
-class CarAdd(generic.CreateView):
-    model = Car
+class CarAdd(CarChange, CreateView):
+    """Add a car."""
+
+    form_class = CarForm
+    template_name = "cars/form.html"
+    permission_required = "cars.add_car"
+    done = "was added."
 
 
-class CarEdit(generic.UpdateView):
-    model = Car
+class CarEdit(CarChange, UpdateView):
+    """Edit a car."""
+
+    form_class = CarForm
+    template_name = "cars/form.html"
+    permission_required = "cars.change_car"
+    done = "was saved."
 
 
-class CarDelete(generic.DeleteView):
-    model = Car
+class CarDelete(CarChange, DeleteView):
+    """Delete a car, once it is confirmed."""
+
+    template_name = "cars/confirm_delete.html"
+    success_url = reverse_lazy("cars:list")
+    permission_required = "cars.delete_car"
+    done = "was deleted."

@@ -5,5 +5,9 @@ from django.http import HttpRequest
 
 
 def show_toolbar(request: HttpRequest) -> bool:
-    """Show it to everybody while debug is on: in a container the browser's address is not local."""
-    return settings.DEBUG
+    """Show it to everybody while debug is on: in a container the browser's address is not local.
+
+    Not to health checks: they see no toolbar, and every few seconds they would push the panels of
+    a page that somebody looks at out of the toolbar's store.
+    """
+    return settings.DEBUG and request.path != "/healthz"

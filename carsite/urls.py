@@ -7,7 +7,10 @@ from django.urls import include, path
 
 from cars import views
 
-handler404 = views.page_not_found
+handler404 = "cars.errors.page_not_found"
+
+admin.site.site_header = admin.site.site_title = "carsite admin"
+admin.site.index_title = "Cars and accounts"
 
 urlpatterns = [
     path("", views.home, name="home"),

@@ -1,0 +1,45 @@
+"""The forms: one to edit a car, one to find cars."""
+
+from typing import Any
+
+from django import forms
+
+from .models import Car
+
+SORTS = {
+    "name": "Name",
+    "-year": "Newest model first",
+    "year": "Oldest model first",
+    "price": "Cheapest first",
+    "-price": "Dearest first",
+    "mileage": "Fewest kilometres first",
+    "-mileage": "Most kilometres first",
+}
+
+
+class CarForm(forms.ModelForm):
+    """All of a car."""
+
+    class Meta:
+        model = Car
+        fields = ["make", "model", "year", "body", "origin", "mileage", "price"]
+
+
+class FindForm(forms.Form):
+    """What to show of the list, and in which order. Nothing in it is required."""
+
+    q = forms.CharField(
+        label="Make or model",
+        required=False,
+        max_length=100,
+        widget=forms.TextInput(attrs={"type": "search"}),
+    )
+    origin = forms.ChoiceField(required=False)
+    body = forms.ChoiceField(required=False, choices=[("", "Any"), *Car.Body.choices])
+    sort = forms.ChoiceField(label="Order", required=False, choices=SORTS)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        origins = Car.objects.exclude(origin="").order_by("origin")
+        origins = origins.values_list("origin", flat=True).distinct()
+        self.fields["origin"].choices = [("", "Any"), *((name, name) for name in origins)]
