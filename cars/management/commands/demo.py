@@ -86,8 +86,7 @@ class Command(BaseCommand):
         )
         if host not in LOOPBACK:
             self.stdout.write(
-                f"Warning   debug is on, and {host} is not this machine alone: "
-                "let nobody you don't trust reach it\n"
+                f"Warning   debug is on: let only people you trust reach {host}, port {port}\n"
             )
         self.stdout.write("Ctrl-C ends it.")
         self.stdout.flush()
