@@ -67,7 +67,7 @@ class CarAdmin(admin.ModelAdmin):
             Car.objects.cache_many(pks[start : start + BATCH])
         self._done(request, len(pks), "put into the cache")
 
-    @admin.action(description="Mark down 10 %", permissions=["change"])
+    @admin.action(description="Mark down 10 %%", permissions=["change"])
     def mark_down(self, request: HttpRequest, queryset: QuerySet) -> None:
         priced = queryset.filter(price__isnull=False)
         # Rounded by the database: each stores what it computes, and only some round by themselves.

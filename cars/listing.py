@@ -17,11 +17,17 @@ def find(query: QueryDict) -> tuple[FindForm, Page]:
 
     What makes no sense is as if it weren't there; a page out of range is the last one.
     """
-    asked = FindForm(query)
+    origins = list(_origins())
+    asked = FindForm(query, origins=origins)
     asked.is_valid()
     chosen = asked.cleaned_data  # without the fields whose value makes no sense
     page = Paginator(_pks(chosen), PER_PAGE).get_page(query.get("page"))
-    return FindForm(initial=chosen), page
+    return FindForm(initial=chosen, origins=origins), page
+
+
+def _origins() -> QuerySet:
+    origins = Car.objects.exclude(origin="").order_by("origin")
+    return origins.values_list("origin", flat=True).distinct()
 
 
 def _pks(chosen: dict[str, Any]) -> QuerySet:

@@ -154,6 +154,7 @@ if DEBUG:
     MIDDLEWARE.append("cars.errors.NotFoundMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
+        "SHOW_COLLAPSED": True,  # open it lies over the right of the page: where hit and miss stand
         # Requests whose panels are kept. With the default, 25, the panels of an open page are gone
         # as soon as somebody else has clicked around a little.
         "RESULTS_CACHE_SIZE": 250,

@@ -1,0 +1,13 @@
+"""The addresses of the site, with a start page that fails."""
+
+from django.urls import path
+
+from carsite.urls import handler404, urlpatterns
+
+
+def broken(request):
+    raise RuntimeError("on purpose")
+
+
+__all__ = ["handler404", "urlpatterns"]
+urlpatterns = [path("", broken), *urlpatterns]
