@@ -52,7 +52,7 @@ class Car(models.Model):
             MinValueValidator(FIRST_YEAR, "No car is older than %(limit_value)s."),
             MaxValueValidator(next_year, "No car is newer than %(limit_value)s."),
         ],
-        help_text="The year this model was introduced.",
+        help_text="The year it was built.",
     )
     body = models.CharField(
         max_length=20, blank=True, choices=Body, db_index=True, help_text="Its shape."

@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         blank=True,
                         db_index=True,
-                        help_text="The year this model was introduced.",
+                        help_text="The year it was built.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(

@@ -1,0 +1,87 @@
+"""manage.py import_cars FILE"""
+
+import os
+from argparse import ArgumentParser
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
+from django.db.models import Q
+from django.template.defaultfilters import pluralize
+from tqdm import tqdm
+
+from cars.carfile import COLUMNS, BadFile, read_cars, to_row
+from cars.models import Car
+
+BATCH = 1000  # rows compared and inserted at a time
+
+
+class Command(BaseCommand):
+    help = (
+        f"Import the cars of a CSV file with the columns {','.join(COLUMNS)}: all of them, "
+        "or none if one is bad. A car equal in every column to one that is there is skipped."
+    )
+    requires_migrations_checks = True
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("file", metavar="FILE", help="the CSV file, in UTF-8")
+
+    def handle(self, *, file: str, **options: Any) -> None:
+        try:
+            with open(file, "rb") as opened, transaction.atomic():
+                imported, skipped = import_cars(read_cars(_with_progress(opened)))
+        except OSError as error:
+            raise CommandError(f"Nothing was imported from {file}: {error.strerror}.") from None
+        except BadFile as error:
+            raise CommandError(f"Nothing was imported from {file}: {error}") from None
+        self.stdout.write(
+            f"Imported {imported} car{pluralize(imported)}, "
+            f"skipped {skipped} that {pluralize(skipped, 'was,were')} there already."
+        )
+
+
+def import_cars(cars: Iterable[Car]) -> tuple[int, int]:
+    """Insert those of `cars` that are not there yet; return how many, and how many were skipped.
+
+    Call it in a transaction: what `cars` raises on the way comes through.
+    """
+    imported = skipped = 0
+    cars = iter(cars)
+    while batch := list(islice(cars, BATCH)):
+        there = _rows_like(batch)
+        new = []
+        for car in batch:
+            row = to_row(car)
+            if row not in there:
+                there.add(row)
+                new.append(car)
+        Car.objects.bulk_create(new)
+        imported += len(new)
+        skipped += len(batch) - len(new)
+    return imported, skipped
+
+
+def _rows_like(cars: list[Car]) -> set[tuple]:
+    """Return the rows in the database that may equal one of `cars`, by one query.
+
+    Narrowed by mileage alone, in which cars differ most: given more columns, SQLite may go by
+    the index of one in which they hardly differ. Cars without a mileage go by name.
+    """
+    alike = Q(mileage__in={car.mileage for car in cars if car.mileage is not None})
+    if undriven := [car for car in cars if car.mileage is None]:
+        makes, models = ({getattr(car, name) for car in undriven} for name in ("make", "model"))
+        alike |= Q(mileage=None, make__in=makes, model__in=models)
+    return set(Car.objects.filter(alike).order_by().values_list(*COLUMNS))
+
+
+def _with_progress(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of `file` with a progress bar on stderr, if that is a terminal."""
+    size = os.fstat(file.fileno()).st_size
+    with tqdm(
+        desc="Importing", total=size, unit="B", unit_scale=True, leave=False, disable=None
+    ) as bar:
+        for line in file:
+            yield line
+            bar.update(len(line))

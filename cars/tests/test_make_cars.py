@@ -1,0 +1,59 @@
+"""manage.py make_cars N"""
+
+from contextlib import redirect_stderr
+from io import StringIO
+from unittest.mock import patch
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+
+from ..carfile import to_row
+from ..management.commands import make_cars as command
+from ..models import Car
+
+
+def make_cars(*args: str) -> str:
+    """Run the command; return what it prints."""
+    out = StringIO()
+    with redirect_stderr(StringIO()):  # no progress bar among the tests' own dots
+        call_command("make_cars", *args, stdout=out)
+    return out.getvalue()
+
+
+class MakeCarsTests(TestCase):
+    def test_it_makes_as_many_cars_as_asked_for_and_says_so(self):
+        self.assertEqual(make_cars("30"), "Made 30 cars.\n")
+        self.assertEqual(Car.objects.count(), 30)
+
+    def test_the_cars_it_makes_are_valid(self):
+        make_cars("30")
+        for car in Car.objects.all():
+            car.full_clean()
+
+    def test_it_inserts_in_batches(self):
+        with patch.object(command, "BATCH", 10), CaptureQueriesContext(connection) as queries:
+            make_cars("30")
+        self.assertEqual(sum("INSERT" in query["sql"] for query in queries), 3)
+
+    def test_the_same_seed_makes_the_same_cars_and_another_seed_others(self):
+        rows = []
+        for seed in ("1", "1", "2"):
+            Car.objects.all().delete()
+            make_cars("20", "--seed", seed)
+            rows.append([to_row(car) for car in Car.objects.order_by("pk")])
+        self.assertEqual(rows[0], rows[1])
+        self.assertNotEqual(rows[0], rows[2])
+
+    def test_a_number_that_is_not_positive_is_refused(self):
+        for number in ("0", "-5"):
+            with self.subTest(number=number):
+                message = f"N is how many cars to make, 1 or more, not {number}."
+                with self.assertRaisesMessage(CommandError, message):
+                    make_cars(number)
+        self.assertFalse(Car.objects.exists())
+
+    def test_what_is_no_number_is_refused(self):
+        with self.assertRaisesMessage(CommandError, "argument N: invalid int value: 'many'"):
+            make_cars("many")
