@@ -124,6 +124,7 @@ class ListTests(PageCase):
         Car.objects.bulk_create(Car(make="Zastava", body="saloon") for _ in range(30))
         page = self.list(q="zast", body="saloon", sort="-price")
         self.assertContains(page, 'href="?q=zast&amp;body=saloon&amp;sort=-price&amp;page=2"')
+        self.assertNotContains(page, 'href="?page=')
 
     def test_a_missing_slash_is_added_with_debug_too(self):
         with override_settings(DEBUG=True):
