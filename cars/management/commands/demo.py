@@ -14,9 +14,9 @@ from django.contrib.auth.models import Permission
 from django.core.management import BaseCommand, CommandError, call_command
 
 from cars import servers
+from cars.carfile import SHIPPED
 from cars.models import Car
 
-CARS = settings.BASE_DIR / "cars" / "data" / "cars.csv"
 ACCOUNT = PASSWORD = "demo"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WILDCARD = ("0.0.0.0", "::")
@@ -129,7 +129,7 @@ def set_up(reset: bool) -> None:
         call_command("flush", interactive=False, verbosity=0)
         Car.objects.expire(pks)
     if not Car.objects.exists():
-        call_command("import_cars", CARS)
+        call_command("import_cars", SHIPPED)
     make_account()
 
 
