@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from csp.constants import HEADER
 from csp.utils import build_policy
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
@@ -24,4 +25,6 @@ class NotFoundMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        return page_not_found(request) if response.status_code == 404 else response
+        if response.status_code == 404 and settings.DEBUG:
+            return page_not_found(request)
+        return response

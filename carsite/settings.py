@@ -143,6 +143,8 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    # Innermost, so that all the others see the page that is sent.
+    "cars.errors.NotFoundMiddleware",
 ]
 
 if DEBUG:
@@ -150,8 +152,6 @@ if DEBUG:
     # Early, so that it sees the queries and cache calls of the middleware after it; after CSP,
     # whose header must cover the toolbar's own scripts.
     MIDDLEWARE.insert(3, "debug_toolbar.middleware.DebugToolbarMiddleware")
-    # Innermost, so that all the others see the page that is sent.
-    MIDDLEWARE.append("cars.errors.NotFoundMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
         "SHOW_COLLAPSED": True,  # open it lies over the right of the page: where hit and miss stand
