@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from unittest.mock import patch
 
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -171,9 +172,9 @@ class BadFileTests(ImportTestCase):
 
     def test_the_first_bad_rows_are_named_and_the_rest_counted(self):
         named = "".join(
-            f"\n  line {line}, column year: No car is older than 1886." for line in range(2, 12)
+            f"\n  line {line}, column year: No car is older than 1886." for line in range(2, 7)
         )
-        self.assertRowsRefused(f"12 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 12)
+        self.assertRowsRefused(f"7 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 7)
 
     def test_a_bad_row_after_a_batch_takes_that_back(self):
         with patch.object(command, "BATCH", 1):
@@ -183,6 +184,15 @@ class BadFileTests(ImportTestCase):
                 AURIS,
                 "Benz,,1700,,,,",
             )
+
+    def test_after_a_bad_row_no_car_is_inserted_in_vain(self):
+        with (
+            patch.object(command, "BATCH", 1),
+            CaptureQueriesContext(connection) as queries,
+            self.assertRaises(CommandError),
+        ):
+            self.import_rows(AVENSIS, "Benz,,1700,,,,", AURIS)
+        self.assertEqual(sum("INSERT" in query["sql"] for query in queries), 1)
 
     def test_a_line_is_counted_as_an_editor_counts_it(self):
         self.assertRowsRefused(
@@ -217,3 +227,21 @@ class BadFileTests(ImportTestCase):
 
     def test_a_quote_that_never_ends_is_refused(self):
         self.assertRowsRefused("line 2: no CSV: unexpected end of data.", '"Toyota,,,,,,')
+
+    def test_a_database_that_is_not_ready_gets_a_line_that_says_what_to_do(self):
+        error = OperationalError("no such table: cars_car")
+        with patch.object(Car.objects, "bulk_create", side_effect=error):
+            with self.assertRaisesMessage(CommandError, "no such table: cars_car. Is it up to"):
+                self.import_rows(AVENSIS)
+
+    def test_an_import_that_is_stopped_leaves_no_car(self):
+        def insert_and_be_stopped(cars):
+            QuerySet(Car).bulk_create(cars)
+            raise KeyboardInterrupt
+
+        with (
+            patch.object(Car.objects, "bulk_create", insert_and_be_stopped),
+            self.assertRaisesMessage(CommandError, "Stopped: nothing was imported."),
+        ):
+            self.import_rows(AVENSIS, AURIS)
+        self.assertFalse(Car.objects.exists())

@@ -5,7 +5,7 @@ from io import StringIO
 from unittest.mock import patch
 
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -57,3 +57,17 @@ class MakeCarsTests(TestCase):
     def test_what_is_no_number_is_refused(self):
         with self.assertRaisesMessage(CommandError, "argument N: invalid int value: 'many'"):
             make_cars("many")
+
+    def test_a_database_that_is_not_ready_gets_a_line_that_says_what_to_do(self):
+        error = OperationalError("no such table: cars_car")
+        with patch.object(Car.objects, "bulk_create", side_effect=error):
+            with self.assertRaisesMessage(CommandError, "no such table: cars_car. Is it up to"):
+                make_cars("1")
+
+    def test_when_it_is_stopped_it_says_how_far_it_came(self):
+        with (
+            patch.object(command, "BATCH", 10),
+            patch.object(Car.objects, "bulk_create", side_effect=[[], KeyboardInterrupt]),
+            self.assertRaisesMessage(CommandError, "Stopped: made 10 of 30 cars."),
+        ):
+            make_cars("30")

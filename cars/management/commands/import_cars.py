@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Q
 from django.template.defaultfilters import pluralize
 from tqdm import tqdm
@@ -23,19 +23,25 @@ class Command(BaseCommand):
         f"Import the cars of a CSV file with the columns {','.join(COLUMNS)}: all of them, "
         "or none if one is bad. A car equal in every column to one that is there is skipped."
     )
-    requires_migrations_checks = True
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", metavar="FILE", help="the CSV file, in UTF-8")
 
     def handle(self, *, file: str, **options: Any) -> None:
         try:
-            with open(file, "rb") as opened, transaction.atomic():
-                imported, skipped = import_cars(read_cars(_with_progress(opened)))
+            with open(file, "rb") as lines, _progress_bar(lines) as bar, transaction.atomic():
+                imported, skipped = import_cars(read_cars(_counted(lines, bar)))
         except OSError as error:
             raise CommandError(f"Nothing was imported from {file}: {error.strerror}.") from None
         except BadFile as error:
             raise CommandError(f"Nothing was imported from {file}: {error}") from None
+        except DatabaseError as error:
+            raise CommandError(
+                f"Nothing was imported, the database refused: {str(error).strip()}. "
+                "Is it up to date? `manage.py migrate` makes it so."
+            ) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped: nothing was imported.", returncode=130) from None
         self.stdout.write(
             f"Imported {imported} car{pluralize(imported)}, "
             f"skipped {skipped} that {pluralize(skipped, 'was,were')} there already."
@@ -76,12 +82,13 @@ def _rows_like(cars: list[Car]) -> set[tuple]:
     return set(Car.objects.filter(alike).order_by().values_list(*COLUMNS))
 
 
-def _with_progress(file: BinaryIO) -> Iterator[bytes]:
-    """Yield the lines of `file` with a progress bar on stderr, if that is a terminal."""
+def _progress_bar(file: BinaryIO) -> tqdm:
+    """Return a progress bar on stderr, if that is a terminal, in bytes of `file`."""
     size = os.fstat(file.fileno()).st_size
-    with tqdm(
-        desc="Importing", total=size, unit="B", unit_scale=True, leave=False, disable=None
-    ) as bar:
-        for line in file:
-            yield line
-            bar.update(len(line))
+    return tqdm(desc="Importing", total=size, unit="B", unit_scale=True, leave=False, disable=None)
+
+
+def _counted(lines: Iterable[bytes], bar: tqdm) -> Iterator[bytes]:
+    for line in lines:
+        yield line
+        bar.update(len(line))
