@@ -83,7 +83,9 @@ class DemoTests(SimpleTestCase):
                 **environ,
             },
         )
-        self.addCleanup(demo.process.communicate)
+        # Not communicate(), which waits for ever if a process left behind has its output open.
+        self.addCleanup(demo.process.stdout.close)
+        self.addCleanup(demo.process.wait, 20)
         self.addCleanup(demo.process.terminate)
         return demo
 
