@@ -10,16 +10,19 @@ PYTHONS = python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test check
+.PHONY: help demo test test-postgresql check
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 demo: .venv/installed ## set the site up and serve it; also PORT=8001, HOST=0.0.0.0
 	@exec $(PYTHON) manage.py demo --host $(HOST) --port $(PORT)
 
 test: .venv/installed ## run the tests
 	$(PYTHON) manage.py test
+
+test-postgresql: .venv/installed ## the same on a PostgreSQL that it starts, and what only runs there
+	$(PYTHON) -m cars.servers $(PYTHON) manage.py test --noinput
 
 check: .venv/installed-dev ## what CI checks besides the tests: style, settings, migrations
 	.venv/bin/ruff check .

@@ -1,7 +1,7 @@
 """Lets pytest run the very tests that `manage.py test` runs."""
 
 import os
-from collections.abc import Iterator
+from contextlib import ExitStack
 
 import django
 import pytest
@@ -10,11 +10,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "carsite.settings")
 os.environ.setdefault("DJANGO_DEBUG", "on")  # as manage.py does
 django.setup()
 
+_surroundings = ExitStack()
 
-@pytest.fixture(scope="session", autouse=True)
-def cache_of_the_tests(django_test_environment: None) -> Iterator[None]:
-    """Do what cars.tests.runner does for `manage.py test`."""
-    from cars.tests.cache import test_cache  # needs the settings, which pytest-django sets up
 
-    with test_cache():
-        yield
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Do what cars.tests.runner does for `manage.py test`, before any test is looked for."""
+    from cars.tests.runner import surroundings  # needs the settings
+
+    _surroundings.enter_context(surroundings())
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """End the servers that were started."""
+    _surroundings.close()

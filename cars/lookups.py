@@ -13,10 +13,20 @@ from .caching import events
 
 @dataclass
 class Lookup:
-    """Where one object came from: a hit from the cache, or else the database."""
+    """Where one object came from: the outcome of its read, one of those in `events`."""
 
-    hit: bool
-    filled: bool = False  # a miss that was then put into the cache
+    outcome: str
+    filled: bool = False  # read from the database, and then put into the cache
+
+    @property
+    def hit(self) -> bool:
+        """Did it come from the cache, at once or as soon as another reader had put it there?"""
+        return self.outcome in (events.HIT, events.WAITED)
+
+    @property
+    def held(self) -> bool:
+        """Was a writer at it, so that nobody was to rely on the cache?"""
+        return self.outcome == events.HELD
 
 
 class Lookups:
@@ -29,8 +39,8 @@ class Lookups:
 
     def record(self, event: events.Event) -> None:
         """Remember what a read came to; the listener of `events.listen`."""
-        if event.outcome in (events.HIT, events.MISS):
-            self._by_key.setdefault(event.key, Lookup(hit=event.outcome == events.HIT))
+        if event.outcome in events.LOOKUPS:
+            self._by_key.setdefault(event.key, Lookup(event.outcome))
         elif event.outcome == events.FILLED and event.key in self._by_key:
             self._by_key[event.key].filled = True
 

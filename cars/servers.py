@@ -1,4 +1,7 @@
-"""Servers started for a while on this machine: by the demo, the tests and the benchmarks."""
+"""Servers started for a while on this machine: by the demo, the tests and the benchmarks.
+
+`python -m cars.servers COMMAND` runs a command, as in `manage.py test`, on a PostgreSQL of its own.
+"""
 
 import os
 import shutil
@@ -6,10 +9,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 from django.conf import settings
 
@@ -46,6 +51,50 @@ def memcached(*options: str, port: int = 0) -> Iterator[str]:
         process.wait()
 
 
+def _postgresql_programs() -> Path | None:
+    """Return the folder of PostgreSQL's server programs; Debian keeps it off the PATH."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders else None
+
+
+def has_postgresql() -> bool:
+    """Are PostgreSQL's server programs on this machine?"""
+    return _postgresql_programs() is not None
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Run an empty PostgreSQL on the loopback interface; yield a DATABASE_URL; it leaves no trace.
+
+    Raises RuntimeError if its programs aren't there or it doesn't answer within 10 seconds.
+    """
+    programs = _postgresql_programs()
+    if not programs:
+        raise RuntimeError("no PostgreSQL server on this machine (Debian: apt install postgresql)")
+    port = free_port()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # It refuses to run as root.
+        user = {"user": "postgres"} if os.geteuid() == 0 else {}
+        if user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        initdb = [programs / "initdb", "-D", data, "-U", "carsite", "-A", "trust", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
+        # Nothing here outlives the server, so nothing needs to reach the disk.
+        command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
+        process = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True, **user
+        )
+        try:
+            _wait_until_it_answers(process, port)
+            yield f"postgres://carsite@127.0.0.1:{port}/postgres"
+        finally:
+            process.send_signal(signal.SIGQUIT)  # at once, whoever is connected
+            process.wait()
+
+
 def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
     deadline = time.monotonic() + 10
     while True:
@@ -54,7 +103,7 @@ def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
             return
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no answer from: {' '.join(process.args)}") from None
+                raise RuntimeError(f"no answer from: {' '.join(map(str, process.args))}") from None
             time.sleep(0.01)
 
 
@@ -107,3 +156,13 @@ def _wait_until_healthy(process: subprocess.Popen, host: str, port: int) -> None
             if time.monotonic() > deadline:
                 raise RuntimeError("no answer from the site at /healthz") from None
             time.sleep(0.05)
+
+
+def main(command: list[str]) -> int:
+    """Run `command` with a DATABASE_URL that leads to an empty PostgreSQL; return its status."""
+    with postgresql() as url:
+        return subprocess.call(command, env={**os.environ, "DATABASE_URL": url})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

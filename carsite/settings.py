@@ -100,10 +100,10 @@ elif not SECRET_KEY or not ALLOWED_HOSTS:
 def caches(servers: list[str]) -> dict[str, dict[str, Any]]:
     """Return Django's CACHES: in Memcached on `servers`, or without any in local memory."""
     if not servers:
-        return {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+        return {"default": {"BACKEND": "cars.caching.backends.LocalMemoryCache"}}
     return {
         "default": {
-            "BACKEND": "django.core.cache.backends.memcached.PyMemcacheCache",
+            "BACKEND": "cars.caching.backends.MemcachedCache",
             "LOCATION": servers,
             "KEY_PREFIX": "carsite",
             "OPTIONS": {

@@ -6,3 +6,9 @@ class CachingConfig(AppConfig):
 
     name = __package__
     label = "caching"
+
+    def ready(self) -> None:
+        """Register the checks, and look after the ends of requests."""
+        from . import checks, signals  # noqa: F401
+
+        signals.settle_before_connections_close()

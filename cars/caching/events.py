@@ -12,10 +12,19 @@ from time import perf_counter
 
 from django.db.models import Model
 
-HIT = "hit"
-MISS = "miss"
-FILLED = "filled"
-EXPIRED = "expired"
+# How a lookup ended: one of these.
+HIT = "hit"  # the row was in the cache
+MISS = "miss"  # it was not; the database was asked
+HELD = "held"  # a writer holds it; the database was asked
+WAITED = "waited"  # another reader was filling it; it came from the cache then
+GIVEN_UP = "given up"  # as `waited`, but in vain; the database was asked
+
+LOOKUPS = (HIT, MISS, HELD, WAITED, GIVEN_UP)
+
+# What else happens.
+FILLED = "filled"  # the row was put into the cache, by a reader or when a writer was done
+EXPIRED = "expired"  # there is no such row, or it can't be put: the entry was taken out
+REFUSED = "refused"  # others' changes came first, too many times: a mark stays to its deadline
 
 
 @dataclass(frozen=True, slots=True)

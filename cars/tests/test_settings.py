@@ -118,7 +118,7 @@ class SettingsTests(SimpleTestCase):
         self.assertFalse(self.read("'debug_toolbar' in s.INSTALLED_APPS", **PRODUCTION))
 
     def test_without_memcached_the_cache_is_local_memory(self):
-        self.assertIn("locmem", self.read("s.CACHES['default']['BACKEND']", **PRODUCTION))
+        self.assertIn("LocalMemory", self.read("s.CACHES['default']['BACKEND']", **PRODUCTION))
 
     def test_sqlite_is_the_default_and_its_transactions_are_immediate(self):
         default = self.read("s.DATABASES['default']", **PRODUCTION)
@@ -134,6 +134,12 @@ class SettingsTests(SimpleTestCase):
             "--fail-level",
             "WARNING",
             DJANGO_DEBUG="off",
+            MEMCACHED_SERVERS="127.0.0.1:11211",
             **PRODUCTION,
         )
         self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_production_without_memcached_is_refused_by_the_checks(self):
+        result = python("manage.py", "check", DJANGO_DEBUG="off", **PRODUCTION)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("caching.E008", result.stderr)

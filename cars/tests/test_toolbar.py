@@ -63,7 +63,7 @@ class ToolbarTests(MemcachedMixin, TestCase):
     def hits_and_misses(self, page):
         content = self.panel(page, "CachePanel")
         _, hits, misses = re.findall(r"<td>(\d+)</td>", content)[:3]
-        self.assertIn("PyMemcacheCache", content)
+        self.assertIn("MemcachedCache", content)
         return int(hits), int(misses)
 
     def test_its_cache_panel_shows_a_miss_and_then_a_hit_without_a_select(self):

@@ -1,0 +1,47 @@
+"""The recipe under load, on real servers: prints whether any read was stale."""
+
+import sys
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError
+
+from cars.storm.run import missing_servers, storm
+
+from .demo import end_on_signals
+
+
+class Command(BaseCommand):
+    help = (
+        "Start a PostgreSQL and a Memcached, have processes read and write the same few rows, "
+        "and say of every read whether it was stale. Ends with status 1 if any was."
+    )
+    requires_system_checks = ()  # it leaves the site alone
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--seconds", type=float, default=30, help="how long (%(default)s)")
+        parser.add_argument(
+            "--recipe", choices=["today", "2009"], default="today", help="which (%(default)s)"
+        )
+        parser.add_argument("--seed", type=int, default=0, help="of what they do (%(default)s)")
+        parser.add_argument("--readers", type=int, default=3, help="processes (%(default)s)")
+        parser.add_argument("--writers", type=int, default=3, help="processes (%(default)s)")
+
+    def handle(self, *, seconds: float, recipe: str, **options: Any) -> None:
+        if missing := missing_servers():
+            raise CommandError(f"A storm needs {' and '.join(missing)} on this machine.")
+        numbers = {name: options[name] for name in ("seed", "readers", "writers")}
+        if seconds <= 0 or min(numbers["readers"], numbers["writers"]) < 1:
+            raise CommandError("A storm needs some seconds, a reader and a writer.")
+        end_on_signals()
+        try:
+            figures = storm(seconds, recipe, **numbers)
+        except RuntimeError as error:
+            raise CommandError(f"The storm has failed: {error}.") from None
+        except KeyboardInterrupt:
+            raise CommandError("Stopped.") from None
+        for example in figures.examples:
+            self.stderr.write(example)
+        self.stdout.write(str(figures))
+        if not figures.all_is_well:
+            sys.exit(1)
