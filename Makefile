@@ -10,7 +10,7 @@ PYTHONS = python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-postgresql check
+.PHONY: help demo test test-postgresql check bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -30,6 +30,9 @@ check: .venv/installed-dev ## what CI checks besides the tests: style, settings,
 	$(PYTHON) manage.py check
 	$(PYTHON) manage.py makemigrations --check --dry-run
 
+bench: .venv/installed-bench ## compare it with what else there is; also BENCH=--quick
+	$(PYTHON) -m benchmarks $(BENCH)
+
 $(PYTHON):
 	@for python in $(PYTHONS); do \
 		if $$python -c '$(USABLE)' >/dev/null 2>&1; then \
@@ -47,4 +50,8 @@ $(PYTHON):
 
 .venv/installed-dev: requirements-dev.txt .venv/installed
 	@$(INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-bench: benchmarks/requirements.txt .venv/installed
+	@$(INSTALL) -r benchmarks/requirements.txt
 	@touch $@

@@ -51,7 +51,24 @@ def memcached(*options: str, port: int = 0) -> Iterator[str]:
         process.wait()
 
 
-def _postgresql_programs() -> Path | None:
+@contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis on the loopback interface that writes no files; yield its host:port.
+
+    Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    port = free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        _wait_until_it_answers(process, port)
+        yield f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def postgresql_programs() -> Path | None:
     """Return the folder of PostgreSQL's server programs; Debian keeps it off the PATH."""
     found = shutil.which("initdb")
     folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
@@ -60,7 +77,7 @@ def _postgresql_programs() -> Path | None:
 
 def has_postgresql() -> bool:
     """Are PostgreSQL's server programs on this machine?"""
-    return _postgresql_programs() is not None
+    return postgresql_programs() is not None
 
 
 @contextmanager
@@ -69,7 +86,7 @@ def postgresql() -> Iterator[str]:
 
     Raises RuntimeError if its programs aren't there or it doesn't answer within 10 seconds.
     """
-    programs = _postgresql_programs()
+    programs = postgresql_programs()
     if not programs:
         raise RuntimeError("no PostgreSQL server on this machine (Debian: apt install postgresql)")
     port = free_port()
@@ -108,14 +125,16 @@ def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
 
 
 @contextmanager
-def site(listener: socket.socket, **environ: str) -> Iterator[subprocess.Popen]:
+def site(
+    listener: socket.socket, application: str = "carsite.wsgi", **environ: str
+) -> Iterator[subprocess.Popen]:
     """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
 
     It is there when the block begins, and gone within 3 seconds of its end, whatever its
     connections are at. Raises RuntimeError if it doesn't answer /healthz within a minute.
     """
     host, port = listener.getsockname()[:2]
-    command = [sys.executable, "-m", "gunicorn", "carsite.wsgi", "--log-level", "warning"]
+    command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
     command += ["--pythonpath", str(settings.BASE_DIR), "--bind", f"fd://{listener.fileno()}"]
     # One worker, since the debug toolbar keeps its panels in the memory of one process.
     command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]

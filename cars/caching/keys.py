@@ -1,19 +1,23 @@
 """Which key a row has, and which cached models share a row."""
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, KeysView
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache as memoize
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
 from django.core.cache import BaseCache, caches
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import Field, Model
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.models import Field, IntegerField, Model
 
 LONGEST = 100  # characters of a pk in a key; Memcached takes keys of 250 bytes in all
 
@@ -27,7 +31,7 @@ class Config:
     cache: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A cached model on one database."""
 
@@ -37,7 +41,12 @@ class Table:
     @property
     def config(self) -> Config:
         """What its manager was given."""
-        return config_of(self.model)
+        return _configs[self.model]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of a row's values, in their order."""
+        return [field.attname for field in self.model._meta.concrete_fields]
 
     @property
     def cache(self) -> BaseCache:
@@ -50,12 +59,24 @@ class Table:
         On another database than the default it ends in that one's alias, as in "Car.1@archive".
         Raises what Django raises for a `pk` that can't be one.
         """
-        text = _text(self.model._meta.pk, pk)
-        if len(text) > LONGEST:
-            text = f"sha256:{sha256(text.encode()).hexdigest()}"
-        key = f"{self.config.prefix}{self.model.__name__}.{text}"
+        text = pk
+        if type(pk) is not int or not self._is_numbered:
+            text = _text(self.model._meta.pk, pk)
+            if len(text) > LONGEST:
+                text = f"sha256:{sha256(text.encode()).hexdigest()}"
+        key = f"{_configs[self.model].prefix}{self.model.__name__}.{text}"
         alias = canonical(self.alias)
         return key if alias == DEFAULT_DB_ALIAS else f"{key}@{alias}"
+
+    @cached_property
+    def _is_numbered(self) -> bool:
+        return isinstance(self.model._meta.pk, IntegerField)
+
+
+@memoize
+def table_of(model: type[Model], alias: str) -> Table:
+    """Return the table of `model`, a cached model, on the database `alias`."""
+    return Table(model, alias)
 
 
 def _text(field: Field, pk: Any) -> str:
@@ -77,28 +98,25 @@ def _text(field: Field, pk: Any) -> str:
 # Databases
 
 
-def identity(alias: str) -> tuple[str, ...]:
-    """Return what tells the database of `alias` from others: engine, host, port, name.
+def identity(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
+    """Return what tells the database of `connection` from others: engine, host, port, name.
 
-    It is worked out at each call: tests change the names of databases after start-up.
+    It is asked for at each call: tests change the names of databases after start-up.
     """
-    connection = connections[alias]
     config = connection.settings_dict
-    name = str(config["NAME"])
-    if connection.vendor == "sqlite" and not is_in_memory(alias):
-        name = _real_path(name)
-    return (connection.vendor, config["HOST"], str(config["PORT"]), name)
-
-
-def is_in_memory(alias: str) -> bool:
-    """Is the database of `alias` an SQLite in this process's memory?"""
-    connection = connections[alias]
-    return connection.vendor == "sqlite" and connection.is_in_memory_db()
+    return _identity(config["ENGINE"], config["HOST"], config["PORT"], config["NAME"])
 
 
 @memoize
-def _real_path(name: str) -> str:
-    return str(Path(name).resolve())
+def _identity(engine: str, host: str, port: Any, name: Any) -> tuple[str, ...]:
+    if not engine.endswith("sqlite3"):
+        return (engine, host, str(port), str(name))
+    if name == ":memory:" or "mode=memory" in str(name):
+        return (engine, str(name), token_hex(8))  # none is another process's
+    return (engine, str(Path(name).resolve()))
+
+
+os.register_at_fork(after_in_child=_identity.cache_clear)
 
 
 def canonical(alias: str) -> str:
@@ -111,9 +129,9 @@ def canonical(alias: str) -> str:
         return alias
     if same := getattr(settings, "CACHING_SAME_DATABASE", {}).get(alias):
         return same
-    own = identity(alias)
+    own = identity(connections[alias])
     aliases = sorted(connections, key=lambda other: other != DEFAULT_DB_ALIAS)
-    return next(other for other in aliases if identity(other) == own)
+    return next(other for other in aliases if identity(connections[other]) == own)
 
 
 # Which models are cached, and which of them share rows
@@ -143,9 +161,9 @@ def register(model: type[Model], config: Config | None) -> None:
         _families[table] = family
 
 
-def cached_models() -> Iterator[type[Model]]:
-    """Yield every cached model."""
-    yield from _configs
+def cached_models() -> KeysView[type[Model]]:
+    """Return every cached model."""
+    return _configs.keys()
 
 
 def config_of(model: type[Model]) -> Config:
@@ -164,7 +182,7 @@ def tables_written_by(model: type[Model], alias: str) -> list[Table]:
     So it works for proxies, parents, children and the historical models of migrations alike.
     """
     family = _families.get(model._meta.concrete_model._meta.db_table, ())
-    return [Table(member, alias) for member in sorted(family, key=lambda m: m._meta.label)]
+    return [table_of(member, alias) for member in sorted(family, key=lambda m: m._meta.label)]
 
 
 def pks_by_key(table: Table, pks: Iterable[Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from django.db.models.signals import class_prepared
 from django.dispatch import receiver
 
 from . import signals, transactions
-from .keys import Config, Table, is_cached, register, tables_written_by
+from .keys import Config, Table, is_cached, register, table_of, tables_written_by
 
 CHUNK = 10_000  # pks in one query: PostgreSQL takes 65,535, SQLite 250,000
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
@@ -201,22 +201,22 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
 
         Raises what `get(pk=pk)` raises: DoesNotExist, and ValueError for what is no pk.
         """
-        if not (found := self.cache_many([pk])):
-            raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
-        return found[pk]
+        if not _is_none(pk):
+            table = self._table
+            instance = transactions.read_one(table, table.key(pk), pk)
+            if instance is not None:
+                return self._as_its_own(instance)
+        raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
 
     def cache_many(self, pks: Iterable[Any]) -> dict[Any, models.Model]:
         """Return the rows `pks` by pk, in the order asked for; what doesn't exist is missing.
 
         One round trip for the hits and, if there are misses, one SELECT for all of them.
         """
-        table = Table(self.model._meta.concrete_model, self._alias)
+        table = self._table
         keys = {pk: table.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read(table, {key: pk for pk, key in keys.items()})
-        if self.model is not table.model:
-            for instance in found.values():
-                instance.__class__ = self.model  # a proxy of what is cached
-        return {pk: found[key] for pk, key in keys.items() if key in found}
+        return {pk: self._as_its_own(found[key]) for pk, key in keys.items() if key in found}
 
     async def acache(self, pk: Any) -> models.Model:
         """Return what `cache` does."""
@@ -232,6 +232,15 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         In a transaction, call it before the COMMIT: then nobody reads what was before.
         """
         transactions.hold(tables_written_by(self.model, self._alias), list(pks), self._alias)
+
+    @property
+    def _table(self) -> Table:
+        return table_of(self.model._meta.concrete_model, self._alias)
+
+    def _as_its_own(self, instance: models.Model) -> models.Model:
+        if type(instance) is not self.model:
+            instance.__class__ = self.model  # a proxy of what is cached
+        return instance
 
     @property
     def _alias(self) -> str:
@@ -271,7 +280,7 @@ def _key(instance: models.Model) -> str:
     """Return the key of this row in the cache."""
     model = type(instance)
     alias = router.db_for_write(model, instance=instance)
-    return Table(model._meta.concrete_model, alias).key(instance.pk)
+    return table_of(model._meta.concrete_model, alias).key(instance.pk)
 
 
 def _give_base_manager(model: type[models.Model]) -> None:

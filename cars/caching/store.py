@@ -11,16 +11,17 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection
+from functools import cache as memoize
 from time import perf_counter
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from . import events
-from .backends import ABSENT, EXPIRE, Seen, Swap
+from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
 from .keys import Table
-from .rows import Holds, Lease, Row, field_names, make, new_token, pack, unpack, was_unpacked
+from .rows import make, pack, unpack, was_unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -44,34 +45,29 @@ def setting(name: str) -> float:
 # Readers
 
 
-def read(table: Table, keys: Keys) -> dict[str, Model]:
-    """Return the rows with these keys, from the cache or filled; what doesn't exist is missing.
-
-    One round trip for the hits and, if there are misses, one SELECT for all of them.
-    """
+def hit(table: Table, key: str) -> Model | None:
+    """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    found = hits(table, keys)
-    misses = {key: pk for key, pk in keys.items() if key not in found}
-    if misses:
-        found |= _read_misses(table, misses, started)
-    return found
+    value = table.cache.get(key)
+    if not was_unpacked(value, table.model):
+        return None
+    events.tell(events.HIT, key, table.model, started)
+    return value
 
 
-def hits(table: Table, keys: Keys) -> dict[str, Model]:
-    """Return those of the rows with these keys that are in the cache, in one round trip."""
+def hits(table: Table, keys: Collection[str]) -> dict[str, Model]:
+    """Return those of the rows with these keys that are in the cache: one round trip."""
     started = perf_counter()
-    if len(keys) == 1:
-        (key,) = keys
-        found = {key: table.cache.get(key)}
-    else:
-        found = table.cache.get_many(keys) if keys else {}
-    found = {key: value for key, value in found.items() if was_unpacked(value, table.model)}
+    values = table.cache.get_many(keys) if keys else {}
+    found = {key: value for key, value in values.items() if was_unpacked(value, table.model)}
     for key in found:
         events.tell(events.HIT, key, table.model, started)
     return found
 
 
-def _read_misses(table: Table, keys: Keys, started: float) -> dict[str, Model]:
+def read_misses(table: Table, keys: Keys) -> dict[str, Model]:
+    """Return the rows with these keys, which were no hits: filled, with one SELECT for all."""
+    started = perf_counter()
     lease = Lease(new_token(table.alias))
     seen = _take_leases(table, keys, lease)
     found, waiting = {}, {}
@@ -161,9 +157,15 @@ def select(table: Table, keys: Keys) -> dict[str, tuple[Any, ...]]:
     pks = list(keys.values())
     # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
     pks = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
-    rows = table.model._base_manager.using(table.alias).filter(**pks)
-    found = rows.order_by().values_list("pk", *field_names(table.model))
+    found = _all_rows(table).filter(**pks)
     return {key: values for pk, *values in found if (key := table.key(pk)) in keys}
+
+
+@memoize
+def _all_rows(table: Table) -> QuerySet:
+    # Made once: a QuerySet is quicker to filter than to make.
+    rows = table.model._base_manager.using(table.alias)
+    return rows.order_by().values_list("pk", *table.names)
 
 
 def read_database(table: Table, keys: Keys) -> dict[str, Model]:
@@ -188,9 +190,9 @@ def _fill(
 ) -> tuple[dict[str, tuple[Any, ...]], set[str]]:
     """SELECT these keys, and put the rows of `mine`, which bear our mark and nobody else's.
 
-    Who can't put (there is no row, it is too large, the SELECT fails) takes the mark off. All of
-    it by comparing: what others have changed since stays as it is. Returns the rows, and the
-    keys that our mark is gone from.
+    Who can't put (no row, one that can't be packed or is too large, no answer) takes the mark
+    off. All of it by comparing: what others have changed since stays as it is. Returns the rows,
+    and the keys that our mark is gone from.
     """
     started = perf_counter()
     off = {key: Swap(at, EXPIRE, 0) for key, at in mine.items()}

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from time import perf_counter
 from typing import Any
+from weakref import WeakSet
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -19,8 +20,8 @@ from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 
 from . import events, store
+from .entries import new_token
 from .keys import Table, pks_by_key
-from .rows import new_token
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ os.register_at_fork(after_in_child=_be_another_process)
 class Transaction(Writer):
     """What one transaction holds, and which rows it missed in the cache."""
 
+    alive: WeakSet["Transaction"] = WeakSet()  # of all threads: mostly there is none
+
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection.alias)
         connection.ensure_connection()
@@ -87,6 +90,7 @@ class Transaction(Writer):
         self.process = _process
         self.planned: dict[Table, store.Keys] = {}
         self.missed: dict[Table, store.Keys] = {}
+        self.alive.add(self)
 
     def plan(self, tables: Iterable[Table], pk: Any) -> None:
         """Note that the row `pk` will be held."""
@@ -192,6 +196,8 @@ def current(alias: str) -> Transaction | None:
 
 # What the recipe does, in a transaction or without
 
+NONE: store.Keys = {}
+
 
 def read(table: Table, keys: store.Keys) -> dict[str, Model]:
     """Return the rows with these keys; what doesn't exist is missing.
@@ -199,21 +205,39 @@ def read(table: Table, keys: store.Keys) -> dict[str, Model]:
     In a transaction nothing is filled, for it may see what nobody else does; what it misses is
     filled after its COMMIT. The rows that it holds it reads from the database.
     """
+    held = _held(table)
+    found = store.hits(table, [key for key in keys if key not in held])
+    if len(found) == len(keys):
+        return found
+    rest = {key: pk for key, pk in keys.items() if key not in found}
+    return found | _read_misses(table, rest, held)
+
+
+def read_one(table: Table, key: str, pk: Any) -> Model | None:
+    """Return what `read` does, for one row; None if it doesn't exist."""
+    held = _held(table)
+    found = None if key in held else store.hit(table, key)
+    return _read_misses(table, {key: pk}, held).get(key) if found is None else found
+
+
+def _held(table: Table) -> store.Keys:
+    """Return the keys that the open transaction holds, and settle one that is over."""
+    if not Transaction.alive:
+        return NONE
     connection = connections[table.alias]
     settle(connection)
-    if not is_open(connection):
-        return store.read(table, keys)
-    started = perf_counter()
     transaction = connection.__dict__.get(NAME)
-    held = transaction.held.get(table, {}) if transaction else {}
-    found = store.hits(table, {key: pk for key, pk in keys.items() if key not in held})
-    rest = {key: pk for key, pk in keys.items() if key not in found}
-    if not rest:
-        return found
-    for key in rest:
+    return transaction.held.get(table, NONE) if transaction else NONE
+
+
+def _read_misses(table: Table, keys: store.Keys, held: store.Keys) -> dict[str, Model]:
+    if not is_open(connections[table.alias]):
+        return store.read_misses(table, keys)
+    started = perf_counter()
+    current(table.alias).missed.setdefault(table, {}).update(keys)
+    for key in keys:
         events.tell(events.HELD if key in held else events.MISS, key, table.model, started)
-    current(table.alias).missed.setdefault(table, {}).update(rest)
-    return found | store.read_database(table, rest)
+    return store.read_database(table, keys)
 
 
 def hold(tables: Iterable[Table], pks: Iterable[Any], alias: str) -> None:

@@ -8,9 +8,9 @@ from django.db import router
 from django.db.models import IntegerField
 
 from . import store
-from .backends import ABSENT, NOTHING
-from .keys import Table, cached_models, pks_by_key
-from .rows import Holds, Lease, Row, field_names, unpack
+from .entries import ABSENT, Holds, Lease, Row
+from .keys import Table, cached_models, pks_by_key, table_of
+from .rows import unpack
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -25,7 +25,7 @@ OUTCOMES = (FRESH, STALE, HELD, LEASED, UNUSABLE, NOT_CACHED)
 def tables(alias: str | None = None) -> Iterator[Table]:
     """Yield every cached model, on the database `alias` or the one that it is written to."""
     for model in cached_models():
-        yield Table(model, alias or router.db_for_write(model))
+        yield table_of(model, alias or router.db_for_write(model))
 
 
 def count(table: Table, sample: int | None = None) -> int:
@@ -84,7 +84,7 @@ def _compare(table: Table, keys: store.Keys) -> dict[str, str]:
 
 
 def _outcome(table: Table, entry: Any, row: list[Any] | None) -> str:
-    if entry is NOTHING:
+    if entry is None:
         return NOT_CACHED
     if isinstance(entry, Lease):
         return LEASED
@@ -93,5 +93,5 @@ def _outcome(table: Table, entry: Any, row: list[Any] | None) -> str:
     instance = unpack(entry) if isinstance(entry, Row) else None
     if instance is None:
         return UNUSABLE
-    cached = [instance.__dict__[name] for name in field_names(table.model)]
+    cached = [instance.__dict__[name] for name in table.names]
     return FRESH if cached == row else STALE

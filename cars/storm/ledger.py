@@ -10,7 +10,7 @@ from django.core.cache import caches
 from django.db import connection
 from django.db.models.signals import pre_save
 
-from ..caching import backends
+from ..caching.clients import SafeClient
 from .models import Hot
 from .record import Record
 
@@ -124,13 +124,13 @@ class _Reach:
 
     def __init__(self) -> None:
         self.broken = 0  # connections, so far: whenever a call fails its client closes its own
-        close = backends._Client.close
+        close = SafeClient.close
 
-        def close_noted(client: backends._Client) -> None:
+        def close_noted(client: SafeClient) -> None:
             self.broken += 1
             close(client)
 
-        backends._Client.close = close_noted
+        SafeClient.close = close_noted
 
     def look(self) -> None:
         self.client = caches["default"]._cache
@@ -142,4 +142,4 @@ class _Reach:
 
     def _is_away(self) -> bool:
         # Where the client leaves a server alone for a while and answers "miss" by itself.
-        return bool(self.client._failed_clients or self.client._dead_clients)
+        return self.client.is_left_alone

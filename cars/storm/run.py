@@ -131,6 +131,7 @@ def _child(role: str, environ: dict[str, str], task: tuple) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
     os.environ.update(environ)
     settings.INSTALLED_APPS.append("cars.storm")
+    settings.CACHES["default"]["OPTIONS"]["pickle"] = True  # as the recipe of 2009 needs it
     django.setup()
     from . import workers  # has models, which need the settings
 

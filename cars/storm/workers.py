@@ -11,8 +11,7 @@ from django.core.cache import caches
 from django.db import connection, transaction
 
 from ..caching import events
-from ..caching.backends import ABSENT, EXPIRE, Swap
-from ..caching.rows import Holds
+from ..caching.entries import ABSENT, EXPIRE, Holds, Swap
 from .ledger import Ledger
 from .models import RECIPES
 from .record import EXCUSED, RIGHT, STALE, Known, Record

@@ -101,3 +101,11 @@ class ClientsTestCase(TransactionTestCase):
 in_local_memory = override_settings(
     CACHES={"default": {**site.caches([])["default"], "KEY_FUNCTION": make_key}}
 )
+
+
+def using(addresses: list[str], **options: Any) -> override_settings:
+    """Use the cache on these servers, or without any in local memory, with these OPTIONS."""
+    config = site.caches(addresses)["default"]
+    return override_settings(
+        CACHES={"default": {**config, "KEY_FUNCTION": make_key, "OPTIONS": options}}
+    )

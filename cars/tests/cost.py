@@ -10,7 +10,7 @@ from unittest import SkipTest
 from django.db import connection
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
-from pymemcache.client.base import Client
+from pymemcache.client.base import Client, normalize_server_spec
 
 from carsite import settings as site
 
@@ -56,7 +56,9 @@ vars(_sockets).update(vars(socket) | {"socket": _Socket})
 
 
 class CostMixin:
-    """Gives its tests a Memcached that nobody else uses, so that they can count."""
+    """Gives its tests Memcacheds that nobody else uses, so that they can count."""
+
+    SERVERS = 1
 
     @classmethod
     def setUpClass(cls):
@@ -65,17 +67,19 @@ class CostMixin:
         super().setUpClass()
         stack = ExitStack()
         cls.addClassCleanup(stack.close)
-        address = stack.enter_context(servers.memcached())
-        caches = site.caches([address])
+        addresses = [stack.enter_context(servers.memcached()) for _ in range(cls.SERVERS)]
+        caches = site.caches(addresses)
         caches["default"]["OPTIONS"]["socket_module"] = _sockets
         stack.enter_context(override_settings(CACHES=caches))
-        host, _, port = address.rpartition(":")
-        cls.server = Client((host, int(port)))  # on sockets that don't count
-        stack.callback(cls.server.close)
+        # On sockets that don't count.
+        cls.servers = [Client(normalize_server_spec(address)) for address in addresses]
+        for server in cls.servers:
+            stack.callback(server.close)
 
     def empty(self):
         """Empty the cache."""
-        self.server.flush_all(noreply=False)
+        for server in self.servers:
+            server.flush_all(noreply=False)
 
     @contextmanager
     def counted(self) -> Iterator[Cost]:
@@ -89,8 +93,8 @@ class CostMixin:
         cost.commands = {name: now - commands[name] for name, now in self._commands().items()}
 
     def _commands(self) -> dict[str, int]:
-        stats = self.server.stats()
+        stats = [server.stats() for server in self.servers]
         return {
-            name: sum(stats.get(field.encode(), 0) for field in fields)
+            name: sum(its.get(field.encode(), 0) for its in stats for field in fields)
             for name, fields in COMMANDS.items()
         }

@@ -8,8 +8,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.transaction import Atomic
 
 from ..caching import transactions
+from ..caching.entries import Holds, Row
 from ..caching.keys import Table
-from ..caching.rows import Holds, Row
 
 
 def run(call):

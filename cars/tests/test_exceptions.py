@@ -8,7 +8,7 @@ from django.db import DatabaseError, connection, transaction
 from django.test import override_settings
 from pymemcache.client.base import Client
 
-from ..caching import rows, store
+from ..caching import entries, store
 from ..caching.keys import Table
 from . import cache as cache_of_the_tests
 from .cache import MemcachedMixin
@@ -94,7 +94,7 @@ class DeadlineTests(ClientsTestCase):
 
     def test_a_row_is_stale_likewise_if_the_clock_of_another_writer_is_ahead(self):
         def write_ahead():
-            with patch.object(rows.time, "time", return_value=time.time() + 3600):
+            with patch.object(entries.time, "time", return_value=time.time() + 3600):
                 Plain.objects.expire([self.plain.pk])
 
         seen = []

@@ -13,8 +13,7 @@ from carsite import settings as site
 
 from .. import servers
 from ..caching import events, store
-from ..caching.backends import ABSENT, Swap
-from ..caching.rows import Lease
+from ..caching.entries import ABSENT, Lease, Swap
 from .cache import forget
 from .zoo.models import Plain
 

@@ -9,10 +9,8 @@ from django.db import DatabaseError, OperationalError, connection, connections, 
 from django.test import SimpleTestCase
 from pymemcache.client import base
 
-from ..caching import rows, store
-from ..caching.backends import ABSENT, Swap
-from ..caching.keys import Table
-from ..caching.rows import Holds, Lease
+from ..caching import keys, store
+from ..caching.entries import ABSENT, Holds, Lease, Swap
 from ..caching.transactions import NAME, settle_all
 from .cache import MemcachedMixin
 from .clients import ClientsTestCase, elsewhere, read, standing
@@ -201,11 +199,11 @@ class ForkTests(ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
     def test_a_row_in_memory_of_one_process_is_not_another_ones(self):
-        table = Table(Plain, "default")
-        with patch.object(rows, "is_in_memory", return_value=True):
-            self.assertNotEqual(in_child(lambda: rows._layout(table)), str(rows._layout(table)))
-        with patch.object(rows, "is_in_memory", return_value=False):
-            self.assertEqual(in_child(lambda: rows._layout(table)), str(rows._layout(table)))
+        def identity(name):
+            return str(keys._identity("django.db.backends.sqlite3", "", "", name))
+
+        self.assertNotEqual(in_child(lambda: identity(":memory:")), identity(":memory:"))
+        self.assertEqual(in_child(lambda: identity("cars.sqlite3")), identity("cars.sqlite3"))
 
 
 class ForkedClientTests(MemcachedMixin, SimpleTestCase):
@@ -222,8 +220,7 @@ class ForkedClientTests(MemcachedMixin, SimpleTestCase):
 
     def test_a_child_leaves_the_sockets_of_its_parent_open(self):
         cache.set("one", 1)
-        (server,) = cache._cache.clients.values()
-        socket = server.sock
+        socket = cache._cache.sock
         in_child(lambda: cache.set("one", 2))
         self.assertEqual(cache.get("one"), 1)
-        self.assertIs(server.sock, socket)
+        self.assertIs(cache._cache.sock, socket)

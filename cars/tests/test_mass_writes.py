@@ -2,6 +2,7 @@
 
 from unittest import mock
 
+import django
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
@@ -113,8 +114,13 @@ class UpdateTests(HeldMixin, TestCase):
             run(lambda: Plain.objects.filter(pk=self.one.pk).aupdate(name="z"))
 
     def test_an_update_after_distinct_on_a_field_holds_what_it_writes(self):
+        rows = Plain.objects.distinct("name")
+        if django.VERSION >= (6, 1):  # refuses it, and says so
+            with self.assertRaisesMessage(TypeError, "distinct"):
+                rows.update(name="z")
+            return
         with self.assertHeld(self.one, self.two, self.other):
-            self.assertEqual(Plain.objects.distinct("name").update(name="z"), 3)
+            self.assertEqual(rows.update(name="z"), 3)
 
     def test_more_rows_than_one_query_takes_are_updated_in_chunks(self):
         with (

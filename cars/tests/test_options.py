@@ -6,8 +6,8 @@ from django.core.cache import caches
 from django.test import TestCase, override_settings
 
 from ..caching import keys
+from ..caching.entries import Row
 from ..caching.manager import CacheManager
-from ..caching.rows import Row
 from .cache import MemcachedMixin, forget
 from .held import HeldMixin, table_of
 from .zoo.models import Plain
@@ -70,6 +70,6 @@ class TimeoutTests(MemcachedMixin, TestCase):
             Plain.objects.cache(row.pk)
             row.save()
         name = cache.make_key(row.key())
-        server = cache._cache._get_client(name)
+        server = cache._cache.server_of(name)
         (left,) = server.raw_command(f"mg {name} t".encode()).decode().split()[1:]
         self.assertIn(int(left[1:]), range(1225, 1235))

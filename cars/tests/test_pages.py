@@ -4,7 +4,7 @@ import inspect
 from html import unescape
 
 from django.contrib.auth.models import Permission, User
-from django.core.cache import cache
+from django.db import connection
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
 
@@ -199,8 +199,10 @@ class ChangeTests(PageCase):
 
     def test_the_edit_form_reads_the_database_and_not_the_cache(self):
         self.log_in("change_car")
-        car = Car.objects.create(make="Toyota")
-        cache.set(car.key(), Car(pk=car.pk, make="Stale"))
+        car = Car.objects.create(make="Stale")
+        with connection.cursor() as cursor:  # unseen by Django, and so by the cache
+            cursor.execute("UPDATE cars_car SET make = 'Toyota' WHERE id = %s", [car.pk])
+        self.assertEqual(Car.objects.cache(car.pk).make, "Stale")
         page = self.client.get(reverse("cars:edit", args=[car.pk]))
         self.assertContains(page, 'value="Toyota"')
         self.assertNotContains(page, "Stale")

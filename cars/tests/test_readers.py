@@ -9,9 +9,8 @@ from django.db import DatabaseError
 from django.test import override_settings
 
 from ..caching import rows, store
-from ..caching.backends import ABSENT, Swap
+from ..caching.entries import ABSENT, Lease, Row, Swap
 from ..caching.keys import Table
-from ..caching.rows import Lease, Row
 from .clients import ClientsTestCase, elsewhere, in_local_memory, lose, read, standing
 from .zoo.models import Plain
 

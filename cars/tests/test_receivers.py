@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_save
 from django.test import TestCase
 
-from ..caching.rows import Holds
+from ..caching.entries import Holds
 from .cache import forget
 from .held import HeldMixin, at_commits, entry
 from .zoo.models import Plain

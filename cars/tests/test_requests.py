@@ -15,7 +15,7 @@ from django.test import AsyncRequestFactory, RequestFactory, SimpleTestCase, ove
 from django.urls import path
 
 from ..caching import signals, store
-from ..caching.rows import Holds
+from ..caching.entries import Holds
 from .clients import ClientsTestCase, elsewhere, lose, read, standing
 from .zoo.models import Plain
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import signals
 
 from ..caching import store
-from ..caching.rows import Holds
+from ..caching.entries import Holds
 from .clients import ClientsTestCase, elsewhere, in_local_memory, lose, read, standing
 from .zoo.models import Plain, Uuid
 

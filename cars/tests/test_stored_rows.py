@@ -6,13 +6,13 @@ import uuid
 from decimal import Decimal
 from unittest import mock
 
+import msgspec
 from django.core.cache import caches
 from django.db import models
 from django.test import TestCase
 
-from ..caching import rows
-from ..caching.backends import EXPIRE, Swap
-from ..caching.rows import Row
+from ..caching import marks, rows
+from ..caching.entries import EXPIRE, Row, Swap
 from .cache import MemcachedMixin, forget
 from .held import HeldMixin, entry, table_of
 from .zoo.models import Animal, Everything, Keeper, Plain, Text
@@ -132,13 +132,15 @@ class UnusableTests(HeldMixin, TestCase):
 
     def unusable(self):
         """Yield rows that can't be used: cut short, or with other contents."""
-        mark = self.data[: 2 * rows.MARK]
+        mark = self.data[: marks.SIZE]
         for end in range(len(self.data)):
             yield self.data[:end]
-        yield self.data[rows.MARK :]
+        yield self.data[marks.SIZE :]
         yield bytes(len(self.data))
         for values in ({"id": 1}, (), (1,), (1, "a", 0, 0), None, "abc", 7, object):
             yield mark + pickle.dumps(values)
+        for values in ({"id": 1}, (), (1,), (1, "a", 0, 0), (1,) * 9, None, "abc", 7):
+            yield mark + msgspec.msgpack.encode(values)
         yield mark + b"garbage"
         yield mark + b"cno.such.module\nthing\n."
 
@@ -165,7 +167,7 @@ class UnusableTests(HeldMixin, TestCase):
             self.assertRight(Plain, self.row.pk)
 
     def test_what_the_application_puts_there_is_replaced(self):
-        for value in ("text", 7, {"id": 1}, b"", b"bytes", True, None, self.row):
+        for value in ("text", 7, {"id": 1}, b"", b"bytes", True, None, [1]):
             with self.subTest(value):
                 caches["default"].set(self.key, value)
                 self.assertRight(Plain, self.row.pk)
@@ -175,6 +177,14 @@ class UnusableTests(HeldMixin, TestCase):
                 self.row.save()
                 self.assertRight(Plain, self.row.pk)
                 self.assertIsInstance(entry(Plain, self.row.pk), Row)
+
+    def test_an_instance_that_the_application_puts_there_is_replaced(self):
+        pickling = {"BACKEND": "cars.caching.backends.LocalMemoryCache"}
+        with self.settings(CACHES={"default": pickling}):
+            caches["default"].set(self.key, Plain(pk=self.row.pk, name="old"))
+            self.assertEqual(caches["default"].get(self.key).name, "old")
+            self.assertRight(Plain, self.row.pk)
+            self.assertIsInstance(entry(Plain, self.row.pk), Row)
 
     def test_what_the_application_puts_there_is_read_past_among_others(self):
         other = Plain.objects.create(name="b")
@@ -188,21 +198,16 @@ class UnusableTests(HeldMixin, TestCase):
         self.assertRight(Plain, self.row.pk)
 
     def test_a_row_of_an_older_model_is_replaced(self):
-        layouts = {}
-
-        def older(table):
-            return layouts.get(table.model) or layout(table)
-
-        layout = rows._layout
-        layouts[Plain] = b"anothers"
-        with mock.patch.object(rows, "_layout", older):
+        marks_of = rows.marks_of
+        older = {Plain: [b"anothers"]}
+        with mock.patch.object(rows, "marks_of", lambda t: older.get(t.model) or marks_of(t)):
             Plain.objects.cache(self.row.pk)
-        self.assertEqual(entry(Plain, self.row.pk).data[: rows.MARK], b"anothers")
+        self.assertEqual(entry(Plain, self.row.pk).data[: marks.SIZE], b"anothers")
         self.assertReplaced()
 
     def test_the_mark_changes_with_the_fields(self):
         database = ("sqlite",)
-        first = rows._digest.__wrapped__(Plain, database)
+        first = marks._digest.__wrapped__(Plain, database, b"")
         for change in (
             {"attname": "other"},
             {"column": "other"},
@@ -213,11 +218,11 @@ class UnusableTests(HeldMixin, TestCase):
             old = getattr(field, name)
             setattr(field, name, value)
             try:
-                self.assertNotEqual(rows._digest.__wrapped__(Plain, database), first)
+                self.assertNotEqual(marks._digest.__wrapped__(Plain, database, b""), first)
             finally:
                 setattr(field, name, old)
-        self.assertEqual(rows._digest.__wrapped__(Plain, database), first)
-        self.assertNotEqual(rows._digest.__wrapped__(Plain, ("postgresql",)), first)
+        self.assertEqual(marks._digest.__wrapped__(Plain, database, b""), first)
+        self.assertNotEqual(marks._digest.__wrapped__(Plain, ("postgresql",), b""), first)
 
 
 class UnreadableTests(MemcachedMixin, HeldMixin, TestCase):
@@ -231,7 +236,7 @@ class UnreadableTests(MemcachedMixin, HeldMixin, TestCase):
     def plant(self, data, flags):
         cache = caches["default"]
         name = cache.make_key(table_of(Plain).key(self.pks[0]))
-        server = cache._cache._get_client(name)
+        server = cache._cache.server_of(name)
         with mock.patch.object(server.serde, "serialize", lambda key, value: (value, flags)):
             self.assertTrue(cache._cache.set(name, data))
 

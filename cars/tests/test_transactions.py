@@ -6,7 +6,7 @@ from unittest.mock import patch
 from django.db import DatabaseError, connection, connections, transaction
 
 from ..caching import store
-from ..caching.rows import Holds
+from ..caching.entries import Holds
 from ..caching.transactions import NAME
 from .clients import ClientsTestCase, elsewhere, in_local_memory, lose, read, standing
 from .zoo.models import Plain

@@ -8,9 +8,9 @@ from django.db import connection
 from django.test import TestCase
 
 from ..caching import store, verify
-from ..caching.backends import ABSENT, Swap
+from ..caching.entries import ABSENT, Lease, Swap, new_token
 from ..caching.keys import Table
-from ..caching.rows import Lease, new_token, pack
+from ..caching.rows import pack
 from .zoo.models import Dog, Pair, Plain, Text
 
 
@@ -106,6 +106,6 @@ class VerifyCacheTests(TestCase):
     def test_a_row_that_bears_another_mark_is_unusable(self):
         table = Table(Plain, "default")
         key = self.rows[0].key()
-        row = pack(table, ("anything",))
+        row = pack(table, (1, "anything", 2))
         table.cache.set(key, type(row)(b"another." + row.data[8:]))
         self.assertIn("4 fresh, 0 stale, 0 held, 0 leased, 1 unusable", self.verify())

@@ -9,9 +9,8 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from ..caching import store
-from ..caching.backends import ABSENT, EXPIRE, Swap
+from ..caching.entries import ABSENT, EXPIRE, Holds, Lease, Swap
 from ..caching.keys import Table
-from ..caching.rows import Holds, Lease
 from .cache import MemcachedMixin
 from .clients import ClientsTestCase, in_local_memory, lose, read, standing
 from .zoo.models import Everything, Plain
@@ -203,7 +202,7 @@ class MemcachedWriterTests(MemcachedMixin, ClientsTestCase):
     def test_an_entry_with_holds_lives_until_their_latest_deadline(self):
         store.hold(TABLE, [self.key], "a")
         name = cache.make_key(self.key)
-        client = cache._cache._get_client(name)
+        client = cache._cache.server_of(name)
         seconds = int(client.raw_command(f"mg {name} t").removeprefix(b"HD t"))
         deadline = standing(self.key).deadlines["a"] - 0.001  # it is kept in milliseconds
         # Memcached's clock may be up to a second ahead of its last tick.
@@ -211,7 +210,7 @@ class MemcachedWriterTests(MemcachedMixin, ClientsTestCase):
 
     def test_a_swap_seen_over_another_connection_is_refused(self):
         seen = cache.gets_many([self.key])
-        cache.close()
+        cache._cache.close()
         self.assertFalse(cache.cas_many({self.key: Swap(seen[self.key], EXPIRE, 0)}))
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 

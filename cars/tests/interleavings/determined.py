@@ -4,7 +4,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from unittest import mock
 
-from cars.caching import rows, store, transactions
+from cars.caching import entries, store, transactions
 
 from .steps import here
 
@@ -54,13 +54,15 @@ def _read_database(table, keys, read_database=store.read_database):
 def determined():
     """Make what the threads do depend on their schedule alone."""
     with ExitStack() as stack:
-        for module in (store, rows):
+        for module in (store, entries):
             stack.enter_context(mock.patch.object(module, "time", Clock))
         for module in (store, transactions):
             stack.enter_context(mock.patch.object(module, "new_token", _new_token))
         for name in ("hold", "release", "let_go", "warm"):
             stack.enter_context(mock.patch.object(store, name, _forgetting(name, result=False)))
-        stack.enter_context(mock.patch.object(store, "read", _forgetting("read", result=True)))
+        stack.enter_context(
+            mock.patch.object(store, "read_misses", _forgetting("read_misses", result=True))
+        )
         stack.enter_context(mock.patch.object(store, "_fill", partial(_fill, fill=store._fill)))
         stack.enter_context(mock.patch.object(store, "read_database", _read_database))
         yield

@@ -7,7 +7,7 @@ from unittest import mock
 from django.db.models.signals import pre_save
 
 from cars.caching import rows, store, transactions
-from cars.caching.rows import Holds, Lease
+from cars.caching.entries import Holds, Lease
 
 from .steps import here
 
@@ -89,7 +89,7 @@ def _put_what_was_saved(stack):
     select = store.select
 
     def remember(sender, instance, **kwargs):
-        names = rows.field_names(sender)
+        names = [field.attname for field in sender._meta.concrete_fields]
         here.actor.wrote = tuple(getattr(instance, name) for name in names)
 
     def put(table, keys):

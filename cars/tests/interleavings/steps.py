@@ -2,7 +2,8 @@
 
 import threading
 
-from cars.caching.backends import EXPIRE, LocalMemoryCache, MemcachedCache
+from cars.caching.backends import LocalMemoryCache, MemcachedCache
+from cars.caching.entries import EXPIRE
 
 WRITES = {"INSERT", "UPDATE", "DELETE"}
 STATEMENTS = {"SELECT", "BEGIN", *WRITES}

@@ -1,18 +1,19 @@
 """One row, its place in the cache, and the actors: who may go on, and what goes wrong."""
 
-import pickle
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import msgspec
 from django.core.cache import caches
 from django.db import connections
 from django.test import override_settings
 
 from cars.caching.backends import LocalMemoryCache
-from cars.caching.rows import MARK, Holds, Lease, Row
+from cars.caching.entries import Holds, Lease, Row
+from cars.caching.marks import SIZE
 
 from .actors import Actor
 from .determined import determined
@@ -170,7 +171,7 @@ class World:
     def plain(self, value):
         """Return what stands under a key as something short, the same for what is the same."""
         if isinstance(value, Row):
-            return ("row", pickle.loads(value.data[2 * MARK :])[1])
+            return ("row", msgspec.msgpack.decode(value.data[SIZE:])[1])
         if isinstance(value, Lease):
             return ("lease", value.token)
         if isinstance(value, Holds):

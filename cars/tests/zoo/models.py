@@ -8,6 +8,7 @@ from django.db import models
 
 from ... import recipe2009
 from ...caching.manager import CacheManager, CacheQuerySet
+from .fields import PointField, SecretField, WordField
 
 
 class Plain(models.Model):
@@ -305,6 +306,27 @@ class Everything(models.Model):
     uuid = models.UUIDField(null=True)
     one = models.OneToOneField(Keeper, models.CASCADE, null=True)
     other = models.ForeignKey(Plain, models.CASCADE, null=True)
+
+    objects = CacheManager()
+
+
+class Custom(models.Model):
+    """Fields of somebody's own, and references to pks that are no numbers."""
+
+    point = PointField(max_length=100, null=True)
+    word = WordField(null=True)
+    to_uuid = models.ForeignKey(Uuid, models.CASCADE, null=True)
+    to_amount = models.ForeignKey(Amount, models.CASCADE, null=True)
+    to_moment = models.ForeignKey(Moment, models.CASCADE, null=True)
+
+    objects = CacheManager()
+
+
+class Unpackable(models.Model):
+    """A field whose values can't be packed."""
+
+    name = models.CharField(max_length=50)
+    secret = SecretField(null=True)
 
     objects = CacheManager()
 

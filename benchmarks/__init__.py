@@ -1,0 +1,1 @@
+"""How fast and how small the recipe is, beside what else there is. `python -m benchmarks`"""

@@ -1,0 +1,129 @@
+"""Who is compared: how each is set up, and how it reads.
+
+Some change Django itself as soon as they are installed, so each runs in a process of its own.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.core.cache import cache
+from django.db.models import F, Model
+
+PLAIN = "django.db.models.Manager"
+
+
+def django_memcached(server: str) -> dict[str, Any]:
+    """Return Django's CACHES with its own backend for Memcached."""
+    backend = "django.core.cache.backends.memcached.PyMemcacheCache"
+    return {"default": {"BACKEND": backend, "LOCATION": server, "TIMEOUT": 3600}}
+
+
+class NoCache:
+    """The ORM alone; the others are what it does, and something in front of it."""
+
+    title = "no cache"
+    server: str | None = None  # the program that it needs
+    manager = PLAIN
+    apps: tuple[str, ...] = ()
+
+    @staticmethod
+    def settings(server: str) -> dict[str, Any]:
+        """Return the settings by which it finds its server, at host:port."""
+        return {}
+
+    def __init__(self, model: type[Model]) -> None:
+        self.cars = model.objects
+
+    def one(self, pk: int) -> Any:
+        """Read one car."""
+        return self.cars.get(pk=pk)
+
+    def many(self, pks: list[int]) -> Any:
+        """Read many cars at once."""
+        return list(self.cars.filter(pk__in=pks))
+
+    def save(self, car: Model) -> None:
+        """Write one car."""
+        car.save()
+
+    def update(self, pks: tuple[int, int]) -> None:
+        """Write the cars from the first pk to the last, in one statement."""
+        self.cars.filter(pk__range=pks).update(mileage=F("mileage") + 1)
+
+
+class Recipe2009(NoCache):
+    """The recipe as it was first published, on Django's own backend: pickled instances."""
+
+    title = "2009 recipe"
+    server = "memcached"
+    manager = "cars.recipe2009.CacheManager"
+
+    @staticmethod
+    def settings(server: str) -> dict[str, Any]:
+        return {"CACHES": django_memcached(server)}
+
+    def one(self, pk: int) -> Any:
+        return self.cars.cache(pk)
+
+    def many(self, pks: list[int]) -> Any:
+        # It has no call for this; so would its user write it.
+        found = cache.get_many([f"Car.{pk}" for pk in pks])
+        missing = [pk for pk in pks if f"Car.{pk}" not in found]
+        return [*found.values(), *map(self.cars.cache, missing)]
+
+
+class Cacheops(NoCache):
+    """django-cacheops, for `get` and `filter`."""
+
+    title = "cacheops"
+    server = "redis-server"
+    apps = ("cacheops",)
+
+    @staticmethod
+    def settings(server: str) -> dict[str, Any]:
+        return {
+            "CACHEOPS_REDIS": f"redis://{server}/0",
+            "CACHEOPS": {"benchmarks.car": {"ops": ("get", "fetch"), "timeout": 3600}},
+        }
+
+
+class Cachalot(NoCache):
+    """django-cachalot."""
+
+    title = "cachalot"
+    server = "memcached"
+    apps = ("cachalot",)
+
+    @staticmethod
+    def settings(server: str) -> dict[str, Any]:
+        return {"CACHES": django_memcached(server)}
+
+
+class This(NoCache):
+    """This recipe, set up as the site is."""
+
+    title = "this"
+    server = "memcached"
+    manager = "cars.caching.manager.CacheManager"
+    apps = ("cars.caching",)
+
+    @staticmethod
+    def settings(server: str) -> dict[str, Any]:
+        from carsite.settings import caches  # reads the environment
+
+        return {"CACHES": caches([server])}
+
+    def one(self, pk: int) -> Any:
+        return self.cars.cache(pk)
+
+    def many(self, pks: list[int]) -> Any:
+        return self.cars.cache_many(pks)
+
+    def keys(self, pks: Iterable[int]) -> dict[int, str]:
+        """Return what the rows are called in Memcached."""
+        return {pk: cache.make_key(self.cars.model(pk=pk).key()) for pk in pks}
+
+
+CONTESTANTS = {
+    contestant.title: contestant for contestant in (NoCache, Recipe2009, Cacheops, Cachalot, This)
+}

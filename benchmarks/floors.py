@@ -1,0 +1,65 @@
+"""What can hardly be beaten: the very bytes that the recipe stores, asked for and thrown away."""
+
+import socket
+from typing import Any
+
+from pymemcache.client.base import Client
+from pymemcache.client.hash import HashClient
+
+
+class RawSocket:
+    """A socket and the two lines of the protocol; nothing is taken apart."""
+
+    title = "raw socket"
+
+    def __init__(self, server: str, keys: dict[int, str]) -> None:
+        host, port = server.split(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=5)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.keys = keys
+
+    def one(self, pk: int) -> bytes:
+        """Get one item."""
+        return self._get(self.keys[pk])
+
+    def many(self, pks: list[int]) -> bytes:
+        """Get many items at once."""
+        return self._get(" ".join([self.keys[pk] for pk in pks]))
+
+    def _get(self, names: str) -> bytes:
+        self.socket.sendall(f"get {names}\r\n".encode())
+        answer = self.socket.recv(65536)
+        while not answer.endswith(b"END\r\n"):
+            answer += self.socket.recv(65536)
+        return answer
+
+
+class SingleClient:
+    """pymemcache's client of one server."""
+
+    title = "Client"
+
+    def __init__(self, server: str, keys: dict[int, str]) -> None:
+        self.client = Client(server, no_delay=True)
+        self.keys = keys
+
+    def one(self, pk: int) -> Any:
+        """Get one item."""
+        return self.client.get(self.keys[pk])
+
+    def many(self, pks: list[int]) -> Any:
+        """Get many items at once."""
+        return self.client.get_many([self.keys[pk] for pk in pks])
+
+
+class HashingClient(SingleClient):
+    """pymemcache's client of many servers, here of one; what Django uses."""
+
+    title = "HashClient"
+
+    def __init__(self, server: str, keys: dict[int, str]) -> None:
+        self.client = HashClient([server], no_delay=True)
+        self.keys = keys
+
+
+FLOORS = {floor.title: floor for floor in (RawSocket, SingleClient, HashingClient)}

@@ -1,0 +1,78 @@
+"""What is measured of every contestant in turn, and which cars it is asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import count
+from random import Random
+from typing import Any
+
+HOT = 200  # cars that are cached before each round
+UPDATED = 1000  # cars, the hot ones among them, that one update() writes
+
+HIT = "a hit"
+SAME_25 = "25 at once, the same again"
+ANY_25 = "25 at once, any"
+SAME_100 = "100 at once, the same again"
+ANY_100 = "100 at once, any"
+MISS = "a miss"
+SAVE = "a save"
+UPDATE = "`update()` of 1,000"
+SLOWEST = "64 threads on a cold key: the slowest"
+SELECTS = "64 threads on a cold key: SELECTs"
+VALUE = "bytes of a value"
+ITEM = "bytes of an item, key and header included"
+MEMORY = "bytes of memory for it"
+DETAIL = "detail pages per second"
+LIST = "list pages per second"
+
+
+def hit_among(rows: int) -> str:
+    """Return the name of the measure of hits among so many rows."""
+    return f"a hit among {rows:,} rows"
+
+
+class Pks:
+    """Draws pks; all contestants get those of a round alike."""
+
+    def __init__(self, seed: int = 2009) -> None:
+        self.random = Random(seed)
+        self.hot = range(1, HOT + 1)
+        self.fresh = count(UPDATED + 1)
+
+    def some(self, number: int) -> list[int]:
+        """Return different cars that are cached."""
+        return self.random.sample(self.hot, number)
+
+    def same(self, size: int, number: int) -> list[list[int]]:
+        """Return the same `size` cars `number` times."""
+        return [self.some(size)] * number
+
+    def any(self, size: int, number: int) -> list[list[int]]:
+        """Return any `size` cars, anew each time."""
+        return [self.some(size) for _ in range(number)]
+
+    def cold(self, number: int) -> list[int]:
+        """Return cars that nobody has read yet."""
+        return [next(self.fresh) for _ in range(number)]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is timed: a method of `work.Work`, with arguments drawn anew for each round."""
+
+    name: str
+    draw: Callable[[Pks], tuple[Any, ...]]
+    method: str = "time"
+    for_floors: bool = False
+
+
+MEASURES = (
+    Measure(HIT, lambda pks: ("one", pks.some(100)), for_floors=True),
+    Measure(SAME_25, lambda pks: ("many", pks.same(25, 20)), for_floors=True),
+    Measure(ANY_25, lambda pks: ("many", pks.any(25, 20)), for_floors=True),
+    Measure(SAME_100, lambda pks: ("many", pks.same(100, 10)), for_floors=True),
+    Measure(ANY_100, lambda pks: ("many", pks.any(100, 10)), for_floors=True),
+    Measure(MISS, lambda pks: ("one", pks.cold(20))),
+    Measure(SAVE, lambda pks: (pks.some(20),), "time_saves"),
+    Measure(UPDATE, lambda pks: ("update", [(1, UPDATED)])),
+)

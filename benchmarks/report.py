@@ -1,0 +1,118 @@
+"""The samples as files: raw, as tables, as a chart; written together."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import measures
+from .chart import chart
+from .contestants import CONTESTANTS, This
+from .floors import FLOORS
+from .samples import Samples
+from .targets import verdicts
+
+FILES = ("samples.json", "table.md", "chart.svg")
+
+ROWS = (*(measure.name for measure in measures.MEASURES), measures.SLOWEST, measures.SELECTS)
+SIZES = (measures.VALUE, measures.ITEM, measures.MEMORY)
+PAGES = (measures.DETAIL, measures.LIST)
+
+
+def write(folder: Path, samples: Samples, about: dict[str, Any]) -> None:
+    """Write all FILES into `folder`, over what is there."""
+    texts = raw(samples, about), table(samples, about), chart(samples)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(FILES, texts, strict=True):
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+def raw(samples: Samples, about: dict[str, Any]) -> str:
+    """Return all samples as JSON, one list on a line."""
+    lines = [
+        f"  {json.dumps([database, measure, contestant])[:-1]}, {json.dumps(values)}]"
+        for database, measures_ in samples.by_database.items()
+        for measure, contestants in measures_.items()
+        for contestant, values in contestants.items()
+    ]
+    head = json.dumps(about, indent=1)[:-2]
+    return f'{head},\n "samples": [\n' + ",\n".join(lines) + "\n ]\n}\n"
+
+
+def table(samples: Samples, about: dict[str, Any]) -> str:
+    """Return everything as Markdown."""
+    parts = ["# Results", "", "Made by `make bench`; the next run overwrites them.", ""]
+    parts += ["![Times of the contestants](chart.svg)", "", "## To reach, on PostgreSQL", ""]
+    parts += ["| | wanted | measured | reached |", "|---|---|---|---|"]
+    for verdict in verdicts(samples):
+        reached = "yes" if verdict.reached else "**no**"
+        parts.append(
+            f"| {verdict.target.text} | {verdict.wanted} | {verdict.measured} | {reached} |"
+        )
+    for database in samples.by_database:
+        parts += ["", f"## On {database}", "", *_on(samples, database)]
+    return "\n".join([*parts, "", "## How it was run", "", *_about(about)]) + "\n"
+
+
+def _on(samples: Samples, database: str) -> list[str]:
+    contestants, floors = list(CONTESTANTS), list(FLOORS)
+    lines = ["Medians; in brackets how many times this recipe's.", ""]
+    lines += _rows(samples, database, ROWS, contestants, _time)
+    lines += ["", "The floors: the same bytes, got from Memcached and thrown away.", ""]
+    timed = [measure.name for measure in measures.MEASURES if measure.for_floors]
+    lines += _rows(samples, database, timed, [This.title, *floors], _time)
+    lines += ["", "The room that a stored Car takes, in bytes.", ""]
+    stored = [title for title, contestant in CONTESTANTS.items() if contestant.server]
+    lines += _rows(samples, database, SIZES, stored, _count)
+    lines += ["", "Pages of the site, by one worker of gunicorn.", ""]
+    lines += _rows(samples, database, PAGES, ["no cache", This.title], _count)
+    among = [name for name in samples.by_database[database] if " among " in name]
+    if among:
+        lines += ["", "Hits, by how many rows there are, all of them cached.", ""]
+        lines += _rows(samples, database, among, ["no cache", This.title], _time)
+    return lines
+
+
+def _rows(
+    samples: Samples, database: str, names: Any, contestants: list[str], show: Any
+) -> list[str]:
+    lines = [f"| | {' | '.join(contestants)} |", "|---" + "|---:" * len(contestants) + "|"]
+    for name in names:
+        unit = _count if name == measures.SELECTS else show
+        cells = [_cell(samples, database, name, contestant, unit) for contestant in contestants]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def _cell(samples: Samples, database: str, measure: str, contestant: str, show: Any) -> str:
+    median = samples.median(database, measure, contestant)
+    if median is None:
+        return ""
+    ratio = samples.ratio(database, measure, contestant, This.title)
+    if contestant == This.title:
+        return f"**{show(median)}**"
+    return (
+        f"{show(median)} ({ratio:.2g})"
+        if ratio is not None and ratio < 100
+        else f"{show(median)} ({ratio:.0f})"
+    )
+
+
+def _time(microseconds: float) -> str:
+    if microseconds < 1000:
+        return f"{microseconds:.0f} µs"
+    return f"{microseconds / 1000:.{1 if microseconds < 100_000 else 0}f} ms"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def _about(about: dict[str, Any]) -> list[str]:
+    machine, versions = about["machine"], about["versions"]
+    return [
+        f"`{about['command']}` on {about['date']}, in {about['minutes']} minutes.",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in (machine | versions).items()),
+    ]

@@ -1,0 +1,192 @@
+"""A run from its start to its samples."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tqdm import tqdm
+
+from cars import servers
+
+from . import measures, pages, processes, sizes
+from .contestants import CONTESTANTS, NoCache, This
+from .floors import FLOORS
+from .measures import MEASURES, Pks
+from .samples import Samples
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST_ROWS = 1000  # cars while sizes are measured, and pages: about as many as the site ships
+ROWS = 10_000  # cars while the contestants take their turns
+AMONG = (10_000, 100_000, 1_000_000)  # cars, when only hits are timed
+THREADS = 64
+MEMORY = "1024"  # megabytes of each Memcached, so that nothing is evicted
+SERVERS = {"memcached": lambda: servers.memcached("-m", MEMORY), "redis-server": servers.redis}
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How often, and how long."""
+
+    rounds: int = 30
+    stampedes: int = 12
+    passes: int = 4  # of wrk, over all sites and pages
+    seconds: float = 2  # of each
+    blocks: int = 20  # of hits among so many rows
+
+
+QUICK = Effort(rounds=2, stampedes=1, passes=1, seconds=1, blocks=2)
+
+
+class Run:
+    """One run on one database: the contestants are started with it, and wait for their turns."""
+
+    def __init__(self, database: str, url: str, effort: Effort, samples: Samples) -> None:
+        self.database, self.url, self.effort, self.samples = database, url, effort, samples
+        self.rows = 0
+        self.pks = Pks()
+        self.contestants: dict[str, processes.Process] = {}
+        self.floors: dict[str, processes.Process] = {}
+
+    @contextmanager
+    def running(self) -> Iterator["Run"]:
+        """Make the table, start the contestants and the floors; end them with the block."""
+        self._manage("migrate", "--verbosity", "0")
+        with ExitStack() as stack:
+            addresses = {}
+            for title, contestant in CONTESTANTS.items():
+                address = ""
+                if contestant.server:
+                    address = stack.enter_context(SERVERS[contestant.server]())
+                process = processes.contestant(title, self.url, address)
+                stack.callback(process.end)
+                self.contestants[title], addresses[title] = process, address
+            self.grow(FIRST_ROWS)
+            self._measure_sizes(addresses)
+            keys = self.contestants[This.title].do("keys", list(self.pks.hot))
+            for title in FLOORS:
+                process = processes.floor(title, addresses[This.title], keys)
+                stack.callback(process.end)
+                self.floors[title] = process
+            yield self
+
+    def grow(self, rows: int) -> None:
+        """Have so many cars in the database; their pks are 1 to `rows`."""
+        if rows > self.rows:
+            self._manage("make_cars", str(rows - self.rows), "--seed", str(rows))
+            self.rows = rows
+
+    def _manage(self, *command: str) -> None:
+        done = subprocess.run(
+            [sys.executable, ROOT / "manage.py", *command, "--skip-checks"],  # of the cache
+            env={**os.environ, "DATABASE_URL": self.url},
+            stdout=subprocess.DEVNULL,
+        )
+        if done.returncode:
+            raise RuntimeError(f"manage.py {command[0]} ended with status {done.returncode}")
+
+    def _add(self, measure: str, contestant: str, *values: float) -> None:
+        self.samples.add(self.database, measure, contestant, values)
+
+    def _bar(self, title: str, times: int) -> Iterator[int]:
+        return tqdm(range(times), desc=f"{self.database}: {title}", leave=False)
+
+    def _measure_sizes(self, addresses: dict[str, str]) -> None:
+        for title, contestant in CONTESTANTS.items():
+            if contestant.server:
+                self.contestants[title].do("warm", range(1, FIRST_ROWS + 1))
+                found = sizes.of(contestant.server, addresses[title], FIRST_ROWS)
+                self._add(measures.VALUE, title, found.value)
+                self._add(measures.ITEM, title, found.item)
+                self._add(measures.MEMORY, title, found.memory)
+
+    def rounds(self) -> None:
+        """Time every measure, block by block, all contestants in turn in each."""
+        self.grow(ROWS)
+        every = self.contestants | self.floors
+        for number in self._bar("rounds", self.effort.rounds):
+            for process in self.contestants.values():
+                process.do("warm", self.pks.hot)
+            for measure in MEASURES:
+                arguments = measure.draw(self.pks)
+                for title in _rotated(every if measure.for_floors else self.contestants, number):
+                    self._add(measure.name, title, every[title].do(measure.method, *arguments))
+
+    def stampedes(self) -> None:
+        """Let threads meet on a cold key."""
+        for number in self._bar(f"{THREADS} threads", self.effort.stampedes):
+            cold = self.pks.cold(1)
+            for title in _rotated(self.contestants, number):
+                slowest, selects = self.contestants[title].do("stampede", cold, THREADS)
+                self._add(measures.SLOWEST, title, *slowest)
+                self._add(measures.SELECTS, title, *selects)
+
+    def pages(self) -> None:
+        """Ask for pages, with the cache and without."""
+        with pages.sites(self.url) as sites:
+            for number in self._bar("pages", self.effort.passes):
+                for page, measure in (("detail", measures.DETAIL), ("list", measures.LIST)):
+                    for title in _rotated(pages.APPLICATIONS, number):
+                        rate = sites.pages_per_second(title, page, self.effort.seconds)
+                        self._add(measure, title, rate)
+
+    def hits_among(self, rows: int) -> None:
+        """Time hits when so many cars are there, and all of them are cached."""
+        self.grow(rows)
+        self.contestants[This.title].do("warm_many", 1, rows)
+        two = (NoCache.title, This.title)
+        random = Random(rows)
+        for number in self._bar(f"{rows:,} rows", self.effort.blocks):
+            drawn = random.choices(range(1, rows + 1), k=200)
+            for title in _rotated(two, number):
+                time = self.contestants[title].do("time", "one", drawn)
+                self._add(measures.hit_among(rows), title, time)
+
+    def profile(self) -> str:
+        """Return where the time of this recipe's hits and saves goes."""
+        process = self.contestants[This.title]
+        process.do("warm", self.pks.hot)
+        one = process.do("profile", "one", self.pks.some(100) * 100)
+        many = process.do("profile", "many", self.pks.any(25, 1000))
+        saves = process.do("profile_saves", list(self.pks.hot))
+        return f"\nA hit: {one}\n25 at once: {many}\nA save: {saves}"
+
+
+def _rotated(titles: Any, number: int) -> list[str]:
+    """Return the titles, another one first each time."""
+    titles = list(titles)
+    number %= len(titles)
+    return titles[number:] + titles[:number]
+
+
+def run(effort: Effort, rows: int, profile: bool = False) -> tuple[Samples, str]:
+    """Run everything; return the samples and, if `profile`, a profile of hits and saves.
+
+    `rows`: the most cars among which hits are timed. Raises RuntimeError if a server doesn't
+    start, or a contestant fails.
+    """
+    os.environ.update(processes.ENVIRON)
+    samples, text = Samples(), ""
+    with servers.postgresql() as url, Run("PostgreSQL", url, effort, samples).running() as on:
+        on.pages()
+        on.hits_among(FIRST_ROWS)
+        on.rounds()
+        on.stampedes()
+        if profile:
+            text = on.profile()
+        for among in AMONG:
+            if among <= rows:
+                on.hits_among(among)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/cars.sqlite3"
+        with Run("SQLite", url, effort, samples).running() as on:
+            on.pages()
+            on.rounds()
+            on.stampedes()
+    return samples, text

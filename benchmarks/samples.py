@@ -1,0 +1,35 @@
+"""What was measured."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from statistics import median
+
+
+@dataclass
+class Samples:
+    """Samples by database, measure and contestant; the same places are of the same round."""
+
+    by_database: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
+
+    def add(self, database: str, measure: str, contestant: str, values: Iterable[float]) -> None:
+        """Add what was measured; times are in microseconds."""
+        measures = self.by_database.setdefault(database, {})
+        samples = measures.setdefault(measure, {}).setdefault(contestant, [])
+        samples.extend(round(value, 3) for value in values)
+
+    def of(self, database: str, measure: str, contestant: str) -> list[float]:
+        """Return the samples, none if it wasn't measured."""
+        return self.by_database.get(database, {}).get(measure, {}).get(contestant, [])
+
+    def median(self, database: str, measure: str, contestant: str) -> float | None:
+        """Return the median of the samples, None if there are none."""
+        samples = self.of(database, measure, contestant)
+        return median(samples) if samples else None
+
+    def ratio(self, database: str, measure: str, contestant: str, to: str) -> float | None:
+        """Return how many times `to` the contestant is: the median of each round's own ratio."""
+        pairs = zip(
+            self.of(database, measure, contestant), self.of(database, measure, to), strict=True
+        )
+        ratios = [one / other for one, other in pairs if other]
+        return median(ratios) if ratios else None

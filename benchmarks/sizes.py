@@ -1,0 +1,54 @@
+"""How much room the cached rows take in a server that holds nothing else, in bytes each.
+
+By three measures: the value alone; the item, with its key and its header; the memory, where
+Memcached rounds up to the next size of its chunks.
+"""
+
+from statistics import mean
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from pymemcache.client.base import Client
+from redis import Redis
+
+
+class Sizes(NamedTuple):
+    """Bytes for one row."""
+
+    value: float
+    item: float
+    memory: float
+
+
+def of(program: str, server: str, rows: int) -> Sizes:
+    """Return what each of `rows` takes in the server at host:port, which runs `program`."""
+    return (_in_memcached if program == "memcached" else _in_redis)(server, rows)
+
+
+def _in_memcached(server: str, rows: int) -> Sizes:
+    client = Client(server)
+    items = client.stats()
+    slabs = client.stats("slabs")
+    memory = 0
+    for name, used in slabs.items():
+        number, _, what = name.partition(b":")
+        if what == b"used_chunks":
+            memory += int(used) * int(slabs[number + b":chunk_size"])
+    dump = client.raw_command("lru_crawler metadump all", b"END\r\n")
+    names = [line.split(b" ")[0].removeprefix(b"key=").decode() for line in dump.splitlines()]
+    values = [client.get(unquote(name)) for name in names[:rows]]
+    client.close()
+    return Sizes(
+        value=mean(len(value) for value in values if value),
+        item=int(items[b"bytes"]) / rows,
+        memory=memory / rows,
+    )
+
+
+def _in_redis(server: str, rows: int) -> Sizes:
+    with Redis.from_url(f"redis://{server}") as client:
+        names = list(client.scan_iter(count=1000))
+        values = [client.strlen(name) for name in names if client.type(name) == b"string"]
+        # Sets too: by them it knows which values a write makes stale.
+        each = sum(client.memory_usage(name, samples=0) for name in names) / rows
+    return Sizes(value=mean(values), item=each, memory=each)

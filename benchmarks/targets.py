@@ -1,0 +1,94 @@
+"""What is to be reached, as ratios in one run, on PostgreSQL."""
+
+from dataclasses import dataclass
+
+from . import measures
+from .contestants import Cachalot, Cacheops, NoCache, Recipe2009, This
+from .floors import HashingClient
+from .samples import Samples
+
+DATABASE = "PostgreSQL"
+
+
+@dataclass(frozen=True)
+class Target:
+    """A ratio of two contestants (or, with nobody to compare, a number), and what it is to be."""
+
+    text: str
+    measure: str
+    contestant: str
+    to: str | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A target, and what was measured; None if it was not."""
+
+    target: Target
+    ratio: float | None
+
+    @property
+    def reached(self) -> bool:
+        """Is it what it was to be?"""
+        if self.ratio is None:
+            return False
+        target = self.target
+        if target.at_most is not None:
+            return self.ratio <= target.at_most
+        return self.ratio >= target.at_least
+
+    @property
+    def wanted(self) -> str:
+        """What it was to be, in words."""
+        if self.target.at_most is not None:
+            return f"at most {self.target.at_most:g}"
+        return f"at least {self.target.at_least:g}"
+
+    @property
+    def measured(self) -> str:
+        """The ratio, in words."""
+        return "not measured" if self.ratio is None else f"{self.ratio:.2f}"
+
+    def __str__(self) -> str:
+        answer = "yes" if self.reached else "NO"
+        return f"{answer:>3}  {self.measured:>6}, {self.wanted}: {self.target.text}"
+
+
+NONE, THIS = NoCache.title, This.title
+TARGETS = (
+    Target(
+        "a hit, to `HashClient.get` of the same bytes",
+        measures.HIT, THIS, HashingClient.title, at_most=1,
+    ),
+    Target(
+        "25 at once, to `HashClient.get_many` of the same bytes",
+        measures.ANY_25, THIS, HashingClient.title, at_most=1,
+    ),
+    Target("25 at once: the ORM, to this", measures.ANY_25, NONE, THIS, at_least=2),
+    Target("100 at once: the ORM, to this", measures.ANY_100, NONE, THIS, at_least=2),
+    Target("a hit: cacheops, to this", measures.HIT, Cacheops.title, THIS, at_least=7),
+    Target("a hit: cachalot, to this", measures.HIT, Cachalot.title, THIS, at_least=7),
+    Target(
+        "memory of a stored Car, to the 2009 recipe's",
+        measures.MEMORY, THIS, Recipe2009.title, at_most=0.25,
+    ),
+    Target("a save, to a plain one", measures.SAVE, THIS, NONE, at_most=2),
+    Target("64 threads on a cold key: the most SELECTs", measures.SELECTS, THIS, at_most=1),
+    Target(
+        "64 threads on a cold key: the slowest, to the slowest without a cache",
+        measures.SLOWEST, THIS, NONE, at_most=1,
+    ),
+)  # fmt: skip
+
+
+def verdicts(samples: Samples) -> list[Verdict]:
+    """Return what came of each target."""
+    return [Verdict(target, _measured(samples, target)) for target in TARGETS]
+
+
+def _measured(samples: Samples, target: Target) -> float | None:
+    if target.to is None:
+        return max(samples.of(DATABASE, target.measure, target.contestant), default=None)
+    return samples.ratio(DATABASE, target.measure, target.contestant, target.to)
