@@ -1,6 +1,7 @@
 """The admin of the cars: what is cached, and actions to change that."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,9 @@ from django.core.cache import cache
 from django.db.models import F, QuerySet
 from django.db.models.functions import Round
 from django.http import HttpRequest
+from django.utils import timezone
 
+from .inspection import inspect
 from .models import Car
 
 BATCH = 500  # cars in memory at a time, when "all" are to be put into the cache
@@ -34,14 +37,58 @@ class CarChangeList(ChangeList):
             car.is_cached = car.key() in cached
 
 
+class NamedFilter(admin.AllValuesFieldListFilter):
+    """All values of a text; the empty one has a name too, or its link could not be seen."""
+
+    def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
+        for choice in super().choices(changelist):
+            yield choice | {"display": choice["display"] or "not given"}
+
+
 @admin.register(Car)
 class CarAdmin(admin.ModelAdmin):
-    """Cars, with a column that says which of them are in the cache."""
+    """Cars: a column says which are cached, and a box on the page of each what stands there."""
 
     list_display = ["name", "year", "body", "origin", "mileage", "price", "cached"]
-    list_filter = ["body", "origin"]
+    list_filter = ["body", ("origin", NamedFilter)]
     search_fields = ["make", "model"]
     actions = ["remove_from_cache", "put_into_cache", "mark_down"]
+    readonly_fields = ["key", "state", "since", "size"]
+
+    # The box: `entry` is what stands under the key of a car that is being changed.
+
+    def get_object(self, *args: Any, **kwargs: Any) -> Car | None:
+        car = super().get_object(*args, **kwargs)
+        if car:
+            car.entry = inspect(car)
+        return car
+
+    def get_fieldsets(self, request: HttpRequest, obj: Car | None = None) -> Any:
+        """Return the form's fields and, once there is a car, the box "In the cache"."""
+        fields = [f for f in self.get_fields(request, obj) if f not in self.readonly_fields]
+        box = ("In the cache", {"fields": self.readonly_fields})
+        return [(None, {"fields": fields}), *([box] if obj else [])]
+
+    @admin.display
+    def key(self, car: Car) -> str:
+        return car.entry.key
+
+    @admin.display
+    def state(self, car: Car) -> str:
+        return str(car.entry)
+
+    @admin.display(empty_value="–")
+    def since(self, car: Car) -> str | None:
+        age = car.entry.age
+        if age is None:
+            return None
+        put = timezone.now() - timedelta(seconds=age)
+        return f"{put:%Y-%m-%d %H:%M:%S} UTC ({age:.0f} s ago)"
+
+    @admin.display(empty_value="–")
+    def size(self, car: Car) -> str | None:
+        size = car.entry.size
+        return None if size is None else f"{size} bytes"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CarChangeList

@@ -140,8 +140,9 @@ MIDDLEWARE = [
 if DEBUG:
     INSTALLED_APPS += ["debug_toolbar"]
     # Early, so that it sees the queries and cache calls of the middleware after it; after CSP,
-    # whose header must cover the toolbar's own scripts.
-    MIDDLEWARE.insert(3, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    # whose header must cover the toolbar's own scripts, and after Lookups, which adds to its
+    # Server-Timing.
+    MIDDLEWARE.insert(4, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
         "SHOW_COLLAPSED": True,  # open it lies over the right of the page: where hit and miss stand
@@ -152,6 +153,7 @@ if DEBUG:
     # Without History, which keeps the raw body of every POST, a password at login among them.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
+        "cars.panels.ObjectsPanel",
         "debug_toolbar.panels.cache.CachePanel",
         "debug_toolbar.panels.sql.SQLPanel",
         "debug_toolbar.panels.signals.SignalsPanel",

@@ -51,7 +51,7 @@ class PolicyTests(TestCase):
             yield url, self.client.get(url)
         self.client.force_login(self.user)
         urls = [f"/cars/{self.car.pk}/{rest}" for rest in ("", "edit/", "delete/")]
-        urls += ["/cars/add/", "/admin/", "/admin/cars/car/", "/admin/cars/car/add/"]
+        urls += ["/cars/add/", "/watch/", "/admin/", "/admin/cars/car/", "/admin/cars/car/add/"]
         urls += [f"/admin/cars/car/{self.car.pk}/{rest}/" for rest in ("change", "delete")]
         urls += ["/admin/password_change/", "/admin/auth/user/add/"]
         for url in urls:

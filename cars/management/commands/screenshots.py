@@ -11,6 +11,7 @@ from django.core.management import BaseCommand, CommandError
 FOLDER = settings.BASE_DIR / "docs" / "screenshots"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 DESKTOP = {"width": 1280, "height": 760}
+TALL = {"width": 1280, "height": 1120}
 PHONE = {"width": 360, "height": 720}
 
 
@@ -81,9 +82,23 @@ class Command(BaseCommand):
         car = page.url
 
         page.click("#djShowToolBarButton")
-        page.click("#djDebugPanelList .CachePanel")
-        page.locator("#CachePanel table").first.wait_for()
-        self.save(page, "toolbar")
+        for name, panel in (("toolbar", "CachePanel"), ("objects", "ObjectsPanel")):
+            page.click(f"#djDebugPanelList .{panel}")
+            page.locator(f"#{panel} table").first.wait_for()
+            self.save(page, name)
+        page.click("#djHideToolBarButton")
+
+        watch = context.new_page()
+        watch.set_viewport_size(TALL)
+        watch.goto("/watch/")
+        watch.locator("#cached tr").first.wait_for()
+        page.click("text=Edit in the admin")
+        page.click("[name=_save]")
+        page.goto(car)
+        watch.get_by_text("a row was put").first.wait_for()
+        watch.get_by_text("found a row").first.wait_for()
+        watch.locator("#chart .missing").first.wait_for()  # those of the admin's list
+        self.save(watch, "watch")
         context.close()
 
         for name, size, scheme, address in (

@@ -1,0 +1,1 @@
+"""The page /watch/: what Memcached does, live, from its own log."""
