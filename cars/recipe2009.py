@@ -1,7 +1,7 @@
 """The recipe of 2009, as it was, in today's Python: what ours is compared with.
 
 From "Caching and signals" by Andy McKay (djangozen.com, 2009). It is short, and it serves stale
-objects: see docs/ for how. Use `cars.caching`.
+objects: `manage.py storm --recipe 2009` counts them. Use `cars.caching`.
 """
 
 from typing import Any
