@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -41,14 +42,8 @@ def memcached(*options: str, port: int = 0) -> Iterator[str]:
     command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", *options]
     if os.geteuid() == 0:
         command += ["-u", "root"]  # it refuses to run as root unless told to
-    # In a session of its own: a Ctrl-C in the terminal is for us, and we stop it when we end.
-    process = subprocess.Popen(command, start_new_session=True)
-    try:
-        _wait_until_it_answers(process, port)
+    with _running(command, port):
         yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 @contextmanager
@@ -59,13 +54,8 @@ def redis() -> Iterator[str]:
     """
     port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        _wait_until_it_answers(process, port)
+    with _running(command, port, stdout=subprocess.DEVNULL):
         yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait()
 
 
 def postgresql_programs() -> Path | None:
@@ -101,15 +91,28 @@ def postgresql() -> Iterator[str]:
         command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
         # Nothing here outlives the server, so nothing needs to reach the disk.
         command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
-        process = subprocess.Popen(
-            command, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True, **user
-        )
-        try:
-            _wait_until_it_answers(process, port)
+        # By SIGQUIT it ends at once, whoever is connected, but not without its shared memory.
+        options = {"end_by": signal.SIGQUIT, "stderr": subprocess.DEVNULL, "cwd": folder}
+        with _running(command, port, **options, **user):
             yield f"postgres://carsite@127.0.0.1:{port}/postgres"
-        finally:
-            process.send_signal(signal.SIGQUIT)  # at once, whoever is connected
-            process.wait()
+
+
+@contextmanager
+def _running(
+    command: list, port: int, end_by: int = signal.SIGKILL, **options: Any
+) -> Iterator[None]:
+    """Run `command`, a server at `port` with nothing to save: it ends at once, with the block.
+
+    Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    # In a session of its own: a Ctrl-C in the terminal is for us, and we stop it when we end.
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        _wait_until_it_answers(process, port)
+        yield
+    finally:
+        process.send_signal(end_by)
+        process.wait()
 
 
 def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:

@@ -35,12 +35,17 @@ def test_cache() -> Iterator[None]:
         addresses = settings.MEMCACHED_SERVERS
         if not addresses and servers.has_memcached():
             addresses = [stack.enter_context(servers.memcached())]
-        caches = site.caches(addresses)
-        caches["default"]["KEY_FUNCTION"] = make_key
-        # Longer than a busy machine takes to answer: a miss here is somebody's fault.
-        caches["default"]["OPTIONS"] |= {"timeout": 10, "connect_timeout": 10}
-        stack.enter_context(override_settings(MEMCACHED_SERVERS=addresses, CACHES=caches))
-        yield
+        with on_servers(addresses):
+            yield
+
+
+def on_servers(addresses: list[str]) -> override_settings:
+    """Use these servers as the site would, or without any local memory, for a while."""
+    caches = site.caches(addresses)
+    caches["default"]["KEY_FUNCTION"] = make_key
+    # Longer than a busy machine takes to answer: a miss here is somebody's fault.
+    caches["default"]["OPTIONS"] |= {"timeout": 10, "connect_timeout": 10}
+    return override_settings(MEMCACHED_SERVERS=addresses, CACHES=caches)
 
 
 class MemcachedMixin:

@@ -1,14 +1,9 @@
 """The page /watch/ and its stream, with a real Memcached."""
 
-import json
 import re
 import signal
-import socket
-import time
 from contextlib import closing
 from http.cookiejar import CookieJar
-from select import select
-from threading import BoundedSemaphore, Thread
 from unittest import skipUnless
 from unittest.mock import patch
 from urllib.parse import urlencode
@@ -17,84 +12,18 @@ from urllib.request import HTTPCookieProcessor, build_opener
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import SimpleTestCase, TestCase, override_settings
 
-from carsite import settings as site
 from carsite.toolbar import show_toolbar
 
 from .. import servers
 from ..caching.keys import table_of
 from ..caching.store import hold, let_go
 from ..models import Car
-from ..watch import server, stream, views, words
+from ..watch import server, stream, views
 from . import test_demo
-from .cache import MemcachedMixin, forget, make_key
-
-
-class Events:
-    """The server-sent events of a response, as they come."""
-
-    def __init__(self, response):
-        self.response = response
-        self._blocks = iter(response.streaming_content)
-
-    def __iter__(self):
-        """Yield the name and the data of each; a heartbeat is called "heartbeat"."""
-        for block in self._blocks:
-            fields = dict(line.split(": ", 1) for line in block.decode().strip().splitlines())
-            if "" in fields:
-                yield "heartbeat", fields[""]
-            elif "retry" in fields:
-                yield "retry", int(fields["retry"])
-            else:
-                yield fields["event"], json.loads(fields["data"])
-
-    def next(self, wanted):
-        """Return the data of the next event called `wanted`."""
-        return next(data for name, data in self if name == wanted)
-
-    def texts(self, key, *wanted):
-        """Return what happens to `key`, until each of `wanted` has begun one, in this order."""
-        texts, left = [], list(wanted)
-        for name, data in self:
-            for event in data["events"] if name == "log" else []:
-                if event["key"] == key:
-                    texts.append(event["text"])
-                    if left and texts[-1].startswith(left[0]):
-                        del left[0]
-            if not left:
-                return texts
-        raise AssertionError(f"the stream has ended without {left}: {texts}")
-
-
-def close(response):
-    """Close the stream as a server does, but not the connection that the test needs."""
-    with patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete"):
-        response.close()
-
-
-class WatchTestCase(MemcachedMixin, TestCase):
-    @classmethod
-    def setUpTestData(cls):
-        cls.staff = User.objects.create_user("staff", is_staff=True)
-        cls.visitor = User.objects.create_user("visitor")
-
-    def setUp(self):
-        forget()
-        self.client.force_login(self.staff)
-        self.enterContext(patch.object(stream, "LENGTH", 10))
-        self.enterContext(patch.object(views, "places", BoundedSemaphore(views.PLACES)))
-
-    def watch(self):
-        """Return the events of a stream that has begun."""
-        response = self.client.get("/watch/events")
-        self.assertEqual(response.status_code, 200)
-        self.addCleanup(close, response)
-        events = Events(response)
-        while not all(each["watching"] for each in events.next("totals")["servers"]):
-            pass
-        return events
+from .cache import forget, on_servers
+from .watching import Events, WatchTestCase, close
 
 
 class StreamTests(WatchTestCase):
@@ -147,10 +76,14 @@ class StreamTests(WatchTestCase):
         with patch.object(stream, "AT_ONCE", 3):
             cache.set("Car.1", b"x", 3600)
             cache.get_many([f"Car.{n}" for n in range(100)])
-            data = events.next("log")
-        self.assertEqual(len(data["events"]), 3)
-        self.assertTrue(any("was put" in event["text"] for event in data["events"]))
-        self.assertEqual(data["more"], data["found"] + data["missing"] + 1 - 3)
+            told, untold = [], 0
+            while len(told) + untold < 101:  # mostly in one message
+                data = events.next("log")
+                self.assertLessEqual(len(data["events"]), 3)
+                told += data["events"]
+                untold += data["more"]
+        self.assertTrue(any("was put" in event["text"] for event in told))
+        self.assertGreater(untold, 0)
 
     def test_it_shows_what_is_cached(self):
         row, held, leased = (Car.objects.create(make=make) for make in "ABC")
@@ -177,11 +110,9 @@ class StreamTests(WatchTestCase):
 
     def test_its_heart_beats_and_it_ends(self):
         with patch.object(stream, "LENGTH", 1), patch.object(stream, "HEARTBEAT", 0.2):
-            started = time.monotonic()
             names = [name for name, _ in Events(self.client.get("/watch/events"))]
         self.assertEqual(names[0], "retry")
-        self.assertIn(names.count("heartbeat"), (2, 3, 4, 5))
-        self.assertLess(time.monotonic() - started, 3)
+        self.assertIn("heartbeat", names)
 
     def test_nothing_on_the_way_may_keep_it(self):
         response = self.client.get("/watch/events")
@@ -260,146 +191,12 @@ class AccessTests(WatchTestCase):
 class LocalMemoryTests(TestCase):
     def test_the_page_says_how_to_get_a_memcached(self):
         self.client.force_login(User.objects.create_user("staff", is_staff=True))
-        with override_settings(MEMCACHED_SERVERS=[], CACHES=site.caches([])):
+        with on_servers([]):
             self.assertContains(self.client.get("/watch/"), "apt install memcached")
             self.assertNotContains(self.client.get("/watch/"), "watch.js")
             with self.assertLogs("django.request"):
                 answer = self.client.get("/watch/events")
             self.assertContains(answer, "local memory", status_code=503)
-
-
-@skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
-class ServersTests(WatchTestCase):
-    def use(self, *addresses):
-        """Let the site use these servers."""
-        caches = site.caches(list(addresses))
-        caches["default"]["KEY_FUNCTION"] = make_key
-        overridden = override_settings(MEMCACHED_SERVERS=list(addresses), CACHES=caches)
-        self.enterContext(overridden)
-
-    def test_all_servers_are_watched(self):
-        addresses = [self.enterContext(servers.memcached()) for _ in range(2)]
-        self.use(*addresses)
-        events = self.watch()
-        keys = {f"Car.{n}" for n in range(40)}
-        for key in keys:
-            cache.set(key, b"x")
-        seen = {}
-        while seen.keys() != keys:
-            seen |= {each["key"]: each["server"] for each in events.next("log")["events"]}
-        self.assertEqual(set(seen.values()), set(addresses))
-        self.assertEqual(events.next("totals")["counters"]["items"], 40)
-        self.assertEqual(events.next("cached")["count"], 40)
-
-    def test_one_that_is_away_is_named_and_the_others_are_watched(self):
-        away = f"127.0.0.1:{servers.free_port()}"
-        here = self.enterContext(servers.memcached())
-        self.use(here, away)
-        events = Events(self.client.get("/watch/events"))
-        self.addCleanup(events.response.close)
-        while not (states := events.next("totals")["servers"])[0]["watching"]:
-            pass
-        troubles = {each["address"]: each["trouble"] for each in states}
-        self.assertEqual(troubles, {here: "", away: "doesn't answer"})
-        self.use(here)
-        cache.set("Car.1", b"x")
-        self.assertEqual(events.next("log")["events"][0]["key"], "Car.1")
-
-    def test_one_that_comes_back_is_watched_again(self):
-        port = servers.free_port()
-        self.enterContext(patch.object(server, "RETRY", 0.1))
-        with servers.memcached(port=port) as address:
-            self.use(address)
-            events = self.watch()
-        while not events.next("totals")["servers"][0]["trouble"]:
-            pass
-        with servers.memcached(port=port):
-            while not events.next("totals")["servers"][0]["watching"]:
-                pass
-            cache.set("Car.1", b"x")
-            cache.set("Car.1", b"x")
-            self.assertEqual(events.next("log")["events"][-1]["key"], "Car.1")
-
-    def read(self, watcher):
-        """Read what the server answers, when it does."""
-        select([watcher.socket], [], [], 5)
-        return watcher.read()
-
-    def test_a_server_without_a_log_of_deletions_gives_the_rest(self):
-        asked = []
-        with pretender([b"ERROR\r\n", b"OK\r\n"], asked) as address:
-            watcher = server.Watcher(address)
-            with closing(watcher):
-                self.assertTrue(watcher.open())
-                self.assertTrue(self.read(watcher) and self.read(watcher))
-        self.assertEqual(asked, [*server.COMMANDS[:2]])
-
-    def test_a_server_that_refuses_to_show_its_log_is_quoted(self):
-        with pretender([b"WATCHER_TOO_MANY log watcher limit reached\r\n"], []) as address:
-            watcher = server.Watcher(address)
-            with closing(watcher):
-                self.assertTrue(watcher.open())
-                self.assertFalse(self.read(watcher))
-        self.assertIn("WATCHER_TOO_MANY log watcher limit", watcher.trouble)
-
-
-class pretender:  # noqa: N801
-    """A server that gives these answers, one to each line; notes the lines in `asked`."""
-
-    def __init__(self, answers, asked):
-        self.answers, self.asked = answers, asked
-
-    def __enter__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.thread = Thread(target=self.serve)
-        self.thread.start()
-        return f"127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self):
-        connection, _ = self.listener.accept()
-        with connection, connection.makefile("rb") as lines:
-            for answer in self.answers:
-                self.asked.append(lines.readline())
-                connection.sendall(answer)
-
-    def __exit__(self, *args):
-        self.thread.join(5)
-        self.listener.close()
-
-
-class WordsTests(SimpleTestCase):
-    def test_what_was_put_is_told_by_its_timeout(self):
-        for timeout, kind in (
-            (3600, "row"), (602, "hold"), (601, "hold"), (300, "hold"), (10, "lease"),
-            (-1, "expired"), (7200, "row"), (0, "row"),
-        ):  # fmt: skip
-            with self.subTest(timeout):
-                self.assertEqual(words.kind_put("Car.1", timeout), kind)
-        self.assertEqual(words.kind_put("other", 10), "value")
-
-    def test_it_says_where_it_is_not_sure(self):
-        self.assertEqual(words.kind_standing("Car.1", 3600, fetched=False), "row")
-        self.assertEqual(words.kind_standing("Car.1", 1800, fetched=True), "row")
-        self.assertEqual(words.kind_standing("Car.1", 602, fetched=True), "hold")
-        self.assertEqual(words.kind_standing("Car.1", 300, fetched=True), "row or hold")
-
-    def test_it_says_durations_as_one_would(self):
-        for seconds, said in (
-            (1, "a second"), (10, "10 seconds"), (60, "a minute"), (602, "10 minutes"),
-            (3600, "an hour"), (86400, "a day"), (172800, "2 days"),
-        ):  # fmt: skip
-            self.assertEqual(words.duration(seconds), said)
-
-
-class EntryTests(SimpleTestCase):
-    def test_lines_of_metadump_are_read(self):
-        line = b"key=a%20b exp=1795379286 la=1795375686 cas=7 fetch=no cls=1 size=73\n"
-        self.assertEqual(
-            server.parse_entry(line), server.Entry("a b", 1795379286, 1795375686, False, 73)
-        )
-        forever = b"key=a exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
-        self.assertEqual(server.parse_entry(forever), server.Entry("a", None, 1795375681, True, 72))
-        self.assertIsNone(server.parse_entry(b"BUSY currently processing crawler request\r\n"))
 
 
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
