@@ -120,10 +120,12 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
     def close(self, **kwargs: Any) -> None:
         """Keep the connection: Django calls this at the end of every request."""
 
-    def validate_key(self, key: str) -> None:
+    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
+        name = self.make_key(key, version)
         # Django looks at each character by itself; this finds most keys good at once.
-        if not (len(key) <= 250 and key.isascii() and key.isprintable() and " " not in key):
-            super().validate_key(key)
+        if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
+            self.validate_key(name)
+        return name
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         value = self._cache.get(self.make_and_validate_key(key, version), default)

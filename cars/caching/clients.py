@@ -39,7 +39,7 @@ class Serde:
     def serialize(self, key: bytes, value: Any) -> tuple[Any, int]:
         """Return `value` as Memcached stores it, and its flags."""
         if isinstance(value, Row):
-            return value.data, self.ROW
+            return value, self.ROW
         if isinstance(value, Lease):
             return value.token.encode(), self.LEASE
         if isinstance(value, Holds):

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from .marks import NO_TEST, is_over, test_of
 
 
-class Row(NamedTuple):
+class Row(bytes):
     """A row, packed."""
 
-    data: bytes
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)

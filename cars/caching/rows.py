@@ -8,6 +8,8 @@ that its field writes for a serialiser, and reads again.
 
 import json
 import logging
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +18,7 @@ from django.db import connections
 from django.db.models import Field, GeneratedField, JSONField, Model
 
 from .entries import Row
+from .instances import make
 from .keys import Table, cached_models, table_of
 from .marks import SIZE, marks_change, marks_of
 
@@ -25,11 +28,6 @@ NATIVE = {type(None), bool, int, float, str, bytes}
 FIRST_CODE = 128  # MessagePack's go from -128 to 127
 
 _encode = msgspec.msgpack.Encoder().encode
-
-
-def make(table: Table, values: list[Any]) -> Model:
-    """Return the instance of `table` with these values."""
-    return table.model.from_db(table.alias, table.names, values)
 
 
 def pack(table: Table, values: list[Any]) -> Row:
@@ -47,7 +45,7 @@ def pack(table: Table, values: list[Any]) -> Row:
 
 def unpack(row: Row) -> Model | None:
     """Return the instance that `row` holds, or None if it can't be used."""
-    mark = row.data[:SIZE]
+    mark = row[:SIZE]
     reader = _readers.get(mark)
     if reader is None or (marks_change() and not _bears(reader.table, mark)):
         tables = (table_of(model, alias) for model in cached_models() for alias in connections)
@@ -56,7 +54,7 @@ def unpack(row: Row) -> Model | None:
             return None
         reader = _readers[mark] = _Reader(table)
     try:
-        instance = reader.read(row.data[SIZE:])
+        instance = reader.read(row[SIZE:])
     except Exception as error:
         logger.warning("A row of %s can't be unpacked: %s", reader.table.model._meta.label, error)
         return None
@@ -74,6 +72,7 @@ class _Reader:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._fields = table.model._meta.concrete_fields
+        self._readers = [_reader(field) for field in self._fields]
         self._decode = msgspec.msgpack.Decoder(list, ext_hook=self._read).decode
 
     def read(self, data: bytes) -> Model:
@@ -83,7 +82,7 @@ class _Reader:
         return make(self.table, values)
 
     def _read(self, code: int, data: memoryview) -> Any:
-        return _read(self._fields[code + FIRST_CODE], str(data, "utf-8"))
+        return self._readers[code + FIRST_CODE](str(data, "utf-8"))
 
 
 _readers: dict[bytes, _Reader] = {}  # by the marks of their rows
@@ -102,17 +101,15 @@ def _write(number: int, field: Field, value: Any) -> msgspec.msgpack.Ext:
         text = json.dumps(value, cls=kind.encoder)
     else:
         text = field.value_to_string(SimpleNamespace(**{field.attname: value}))
-    again = _read(field, text)
+    again = _reader(field)(text)
     if type(again) is not type(value) or again != value:
         raise TypeError(f"{field} writes {value!r} as {text!r} and reads it as {again!r}.")
     return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
 
 
-def _read(field: Field, text: str) -> Any:
+def _reader(field: Field) -> Callable[[str], Any]:
     kind = _kind(field)
-    return (
-        json.loads(text, cls=kind.decoder) if isinstance(kind, JSONField) else kind.to_python(text)
-    )
+    return partial(json.loads, cls=kind.decoder) if isinstance(kind, JSONField) else kind.to_python
 
 
 def _kind(field: Field) -> Field:

@@ -20,8 +20,9 @@ from django.db.models import Model, QuerySet
 
 from . import events
 from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
+from .instances import make
 from .keys import Table
-from .rows import make, pack, unpack, was_unpacked
+from .rows import pack, unpack, was_unpacked
 
 logger = logging.getLogger(__name__)
 

@@ -298,7 +298,7 @@ class FuzzTests(TestCase):
             moment=datetime.datetime.now(datetime.UTC), json={"a": [1]}, decimal="1.5", text="a"
         )
         Everything.objects.cache(row.pk)
-        data = entry(Everything, row.pk).data[marks.SIZE :]
+        data = entry(Everything, row.pk)[marks.SIZE :]
         for place in range(len(data)):
             self.assertIsNone(self.unpack(Everything, data[:place]))
             for byte in (0, 0x80, 0x90, 0xC1, 0xDD, data[place] ^ 1):
@@ -328,7 +328,7 @@ class FuzzTests(TestCase):
         row = Plain.objects.create(name="a")
         Plain.objects.cache(row.pk)
         key = row.key()
-        mark = entry(Plain, row.pk).data[: marks.SIZE]
+        mark = entry(Plain, row.pk)[: marks.SIZE]
         for data in (
             b"",
             packed([row.pk, "x"]),
@@ -363,7 +363,7 @@ class SizeTests(SimpleTestCase):
             [12345, "Toyota", "Avensis", 1997, "saloon", "Japan", 186_000, Decimal("2450.00")],
         )
         values = [getattr(car, field.attname) for field in fields_of(Car)]
-        data = rows.pack(table_of(Car), values).data
+        data = rows.pack(table_of(Car), values)
         pickled = pickle.dumps(car, pickle.HIGHEST_PROTOCOL)
         self.assertLess(len(data), 80)
         self.assertLessEqual(4 * len(data), len(pickled))

@@ -115,7 +115,7 @@ class UnusableTests(HeldMixin, TestCase):
         self.table = table_of(Plain)
         self.key = self.table.key(self.row.pk)
         Plain.objects.cache(self.row.pk)
-        self.data = entry(Plain, self.row.pk).data
+        self.data = entry(Plain, self.row.pk)
 
     def plant(self, value):
         cache = self.table.cache
@@ -202,7 +202,7 @@ class UnusableTests(HeldMixin, TestCase):
         older = {Plain: [b"anothers"]}
         with mock.patch.object(rows, "marks_of", lambda t: older.get(t.model) or marks_of(t)):
             Plain.objects.cache(self.row.pk)
-        self.assertEqual(entry(Plain, self.row.pk).data[: marks.SIZE], b"anothers")
+        self.assertEqual(entry(Plain, self.row.pk)[: marks.SIZE], b"anothers")
         self.assertReplaced()
 
     def test_the_mark_changes_with_the_fields(self):

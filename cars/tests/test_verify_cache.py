@@ -107,5 +107,5 @@ class VerifyCacheTests(TestCase):
         table = Table(Plain, "default")
         key = self.rows[0].key()
         row = pack(table, (1, "anything", 2))
-        table.cache.set(key, type(row)(b"another." + row.data[8:]))
+        table.cache.set(key, type(row)(b"another." + row[8:]))
         self.assertIn("4 fresh, 0 stale, 0 held, 0 leased, 1 unusable", self.verify())

@@ -171,7 +171,7 @@ class World:
     def plain(self, value):
         """Return what stands under a key as something short, the same for what is the same."""
         if isinstance(value, Row):
-            return ("row", msgspec.msgpack.decode(value.data[SIZE:])[1])
+            return ("row", msgspec.msgpack.decode(value[SIZE:])[1])
         if isinstance(value, Lease):
             return ("lease", value.token)
         if isinstance(value, Holds):
