@@ -4,6 +4,7 @@ By three measures: the value alone; the item, with its key and its header; the m
 Memcached rounds up to the next size of its chunks.
 """
 
+import re
 from statistics import mean
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -35,7 +36,7 @@ def _in_memcached(server: str, rows: int) -> Sizes:
         if what == b"used_chunks":
             memory += int(used) * int(slabs[number + b":chunk_size"])
     dump = client.raw_command("lru_crawler metadump all", b"END\r\n")
-    names = [line.split(b" ")[0].removeprefix(b"key=").decode() for line in dump.splitlines()]
+    names = re.findall(r"^key=(\S+) ", dump.decode(), re.MULTILINE)
     values = [client.get(unquote(name)) for name in names[:rows]]
     client.close()
     return Sizes(

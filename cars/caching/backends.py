@@ -105,7 +105,7 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         self._pickle = options.pop("pickle", True)
         self._options = {name: options[name] for name in options.keys() - NOT_TAKEN}
         self._options["serde"] = Serde(self._pickle)
-        self._name = (tuple(self._servers), repr(params))
+        self._name = f"{self._servers} {params}"
 
     @property
     def _cache(self) -> SafeClient | SafeHashClient:
@@ -121,7 +121,7 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         """Keep the connection: Django calls this at the end of every request."""
 
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
-        name = self.make_key(key, version)
+        name = self.key_func(key, self.key_prefix, self.version if version is None else version)
         # Django looks at each character by itself; this finds most keys good at once.
         if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
             self.validate_key(name)
@@ -133,9 +133,12 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
 
     def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
         names = {self.make_and_validate_key(key, version): key for key in keys}
-        found = self._cache.get_many(names)
-        visible = ((names[name], self._visible(found[name], ABSENT)) for name in found)
-        return {key: value for key, value in visible if value is not ABSENT}
+        found = {}
+        for name, value in self._cache.get_many(names).items():
+            value = self._visible(value, ABSENT)
+            if value is not ABSENT:
+                found[names[name]] = value
+        return found
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         names = {self.make_and_validate_key(key): key for key in keys}

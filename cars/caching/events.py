@@ -53,9 +53,11 @@ def listen(listener: Listener) -> Iterator[None]:
         _listeners.reset(token)
 
 
-def tell(outcome: str, key: str, model: type[Model], started: float) -> None:
-    """Tell the listeners of `outcome`; `started` is what `perf_counter()` said before."""
+def tell(outcome: str, model: type[Model], started: float, *keys: str) -> None:
+    """Tell the listeners of the `outcome` of each key; `started` is of `perf_counter()`."""
     if listeners := _listeners.get():
-        event = Event(outcome, key, model, perf_counter() - started)
-        for listener in listeners:
-            listener(event)
+        seconds = perf_counter() - started
+        for key in keys:
+            event = Event(outcome, key, model, seconds)
+            for listener in listeners:
+                listener(event)

@@ -23,7 +23,8 @@ ONLY_STORED = (DeferredAttribute, ForeignKeyDeferredAttribute)
 def make(table: Table, values: Sequence[Any]) -> Model:
     """Return the instance of `table` with these values, one for each of `table.names`."""
     model = table.model
-    if not _is_plain(model) or _is_listened_to(model):
+    is_listened_to = (pre_init.receivers or post_init.receivers) and _is_listened_to(model)
+    if is_listened_to or not _is_plain(model):
         return model.from_db(table.alias, table.names, values)
     # What `from_db` and `Model.__init__` come to for a plain model, in a third of their time.
     instance = object.__new__(model)
@@ -31,7 +32,7 @@ def make(table: Table, values: Sequence[Any]) -> Model:
     state = attributes["_state"] = ModelState()
     state.adding = False
     state.db = table.alias
-    attributes.update(zip(table.names, values, strict=True))
+    attributes.update(zip(table.names, values))  # noqa: B905 (`strict` takes its time)
     return instance
 
 
@@ -46,6 +47,4 @@ def _is_plain(model: type[Model]) -> bool:
 
 
 def _is_listened_to(model: type[Model]) -> bool:
-    if not (pre_init.receivers or post_init.receivers):  # mostly, and soon told
-        return False
     return pre_init.has_listeners(model) or post_init.has_listeners(model)

@@ -205,7 +205,9 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
             table = self._table
             instance = transactions.read_one(table, table.key(pk), pk)
             if instance is not None:
-                return self._as_its_own(instance)
+                if table.model is not self.model:  # a proxy of what is cached
+                    instance.__class__ = self.model
+                return instance
         raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
 
     def cache_many(self, pks: Iterable[Any]) -> dict[Any, models.Model]:
@@ -216,7 +218,10 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         table = self._table
         keys = {pk: table.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read(table, {key: pk for pk, key in keys.items()})
-        return {pk: self._as_its_own(found[key]) for pk, key in keys.items() if key in found}
+        if table.model is not self.model:  # a proxy of what is cached
+            for instance in found.values():
+                instance.__class__ = self.model
+        return {pk: found[key] for pk, key in keys.items() if key in found}
 
     async def acache(self, pk: Any) -> models.Model:
         """Return what `cache` does."""
@@ -236,11 +241,6 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
     @property
     def _table(self) -> Table:
         return table_of(self.model._meta.concrete_model, self._alias)
-
-    def _as_its_own(self, instance: models.Model) -> models.Model:
-        if type(instance) is not self.model:
-            instance.__class__ = self.model  # a proxy of what is cached
-        return instance
 
     @property
     def _alias(self) -> str:

@@ -52,7 +52,7 @@ def hit(table: Table, key: str) -> Model | None:
     value = table.cache.get(key)
     if not was_unpacked(value, table.model):
         return None
-    events.tell(events.HIT, key, table.model, started)
+    events.tell(events.HIT, table.model, started, key)
     return value
 
 
@@ -61,8 +61,7 @@ def hits(table: Table, keys: Collection[str]) -> dict[str, Model]:
     started = perf_counter()
     values = table.cache.get_many(keys) if keys else {}
     found = {key: value for key, value in values.items() if was_unpacked(value, table.model)}
-    for key in found:
-        events.tell(events.HIT, key, table.model, started)
+    events.tell(events.HIT, table.model, started, *found)
     return found
 
 
@@ -75,12 +74,12 @@ def read_misses(table: Table, keys: Keys) -> dict[str, Model]:
     for key, (value, _) in seen.items():
         if instance := _row(table, value):
             found[key] = instance
-            events.tell(events.WAITED, key, table.model, started)
+            events.tell(events.WAITED, table.model, started, key)
         elif isinstance(value, Lease) and value != lease:
             waiting[key] = keys[key]
         else:
             held = isinstance(value, Holds)
-            events.tell(events.HELD if held else events.MISS, key, table.model, started)
+            events.tell(events.HELD if held else events.MISS, table.model, started, key)
     ours = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
     mine = {key: seen[key] for key in ours if seen[key].value == lease}
     found |= _instances(table, _fill(table, ours, mine)[0])
@@ -128,7 +127,7 @@ def _wait(table: Table, keys: Keys, started: float) -> dict[str, Model]:
                 found[key] = instance
     for key in keys:
         outcome = events.WAITED if key in found else events.GIVEN_UP
-        events.tell(outcome, key, table.model, started)
+        events.tell(outcome, table.model, started, key)
     rest = {key: pk for key, pk in keys.items() if key not in found}
     return found | read_database(table, rest)
 
@@ -210,7 +209,7 @@ def _fill(
         done |= table.cache.cas_many({key: off[key] for key in refused})
     for key in done:
         filled = key in on and key not in refused
-        events.tell(events.FILLED if filled else events.EXPIRED, key, table.model, started)
+        events.tell(events.FILLED if filled else events.EXPIRED, table.model, started, key)
     return rows, done
 
 
@@ -307,4 +306,4 @@ def _change(
             return
     logger.warning("Given up after %d tries to change %s in the cache", TRIES, left[:10])
     for key in left:
-        events.tell(events.REFUSED, key, table.model, started)
+        events.tell(events.REFUSED, table.model, started, key)

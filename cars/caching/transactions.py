@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from enum import Enum, auto
 from time import perf_counter
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -80,7 +80,7 @@ os.register_at_fork(after_in_child=_be_another_process)
 class Transaction(Writer):
     """What one transaction holds, and which rows it missed in the cache."""
 
-    alive: WeakSet["Transaction"] = WeakSet()  # of all threads: mostly there is none
+    alive: set["ref[Transaction]"] = set()  # of all threads: mostly there is none
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         super().__init__(connection.alias)
@@ -90,7 +90,7 @@ class Transaction(Writer):
         self.process = _process
         self.planned: dict[Table, store.Keys] = {}
         self.missed: dict[Table, store.Keys] = {}
-        self.alive.add(self)
+        self.alive.add(ref(self, self.alive.discard))
 
     def plan(self, tables: Iterable[Table], pk: Any) -> None:
         """Note that the row `pk` will be held."""
@@ -236,7 +236,7 @@ def _read_misses(table: Table, keys: store.Keys, held: store.Keys) -> dict[str, 
     started = perf_counter()
     current(table.alias).missed.setdefault(table, {}).update(keys)
     for key in keys:
-        events.tell(events.HELD if key in held else events.MISS, key, table.model, started)
+        events.tell(events.HELD if key in held else events.MISS, table.model, started, key)
     return store.read_database(table, keys)
 
 

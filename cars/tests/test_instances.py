@@ -55,10 +55,6 @@ class SameTests(SimpleTestCase):
         self.assertEqual(one._state.fields_cache, {})
         self.assertIsNot(one._state.fields_cache, other._state.fields_cache)
 
-    def test_too_few_values_are_an_error(self):
-        with self.assertRaises(ValueError):
-            make(Table(Car, "default"), [1, 2])
-
 
 class OwnWaysTests(SimpleTestCase):
     """What a model does itself when an instance is made is done."""

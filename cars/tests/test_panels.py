@@ -138,7 +138,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
             def get_response(request):
                 for _ in range(50):
                     barrier.wait(10)  # all of them are inside their requests
-                    events.tell(events.HIT, f"Car.{number}", Car, perf_counter())
+                    events.tell(events.HIT, Car, perf_counter(), f"Car.{number}")
                 return HttpResponse()
 
             return {row["key"] for row in self.run_panel(get_response).get_stats()["rows"]}
@@ -160,7 +160,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
         template = Engine().from_string("{{ ask }}")
 
         def get_response(request):
-            ask = partial(events.tell, events.HIT, "Car.1", Car, perf_counter())
+            ask = partial(events.tell, events.HIT, Car, perf_counter(), "Car.1")
             return HttpResponse(template.render(Context({"ask": ask})))
 
         [row] = self.run_panel(get_response).get_stats()["rows"]
@@ -176,7 +176,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
 
         def get_response(request):
             for key, outcome in told:
-                events.tell(outcome, key, Car, perf_counter())
+                events.tell(outcome, Car, perf_counter(), key)
             return HttpResponse()
 
         panel = self.run_panel(get_response)
