@@ -6,7 +6,6 @@ from typing import Any
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
 
-
 TIMEOUTS = {"connect_timeout": 0.5, "timeout": 0.5}  # those of the recipe, which cost it time too
 
 
