@@ -58,7 +58,7 @@ def database(url: str) -> dict[str, Any]:
         config = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
     except ValueError:
         config = {"ENGINE": "unknown"}
-    sqlite = config["ENGINE"] == "django.db.backends.sqlite3" and not config["HOST"]
+    sqlite = config["ENGINE"] == "django.db.backends.sqlite3" and config.get("HOST") == ""
     postgres = config["ENGINE"] == "django.db.backends.postgresql" and config["NAME"]
     if not sqlite and not postgres:
         raise EnvError(

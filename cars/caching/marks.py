@@ -1,7 +1,7 @@
 """Whose a row is: a mark for the model as it is now, its database, and in tests the test.
 
-A row that bears another mark can't be used: it is of another database, of a model that has
-changed since, or of another test.
+A row that bears another mark can't be used: it is of another database or time zone, of a model
+that has changed since, or of another test.
 """
 
 import sys
@@ -9,6 +9,7 @@ from functools import cache as memoize
 from hashlib import sha256
 from secrets import token_bytes
 
+from django.conf import settings
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -26,7 +27,7 @@ _tests: dict[bytes, tuple[BaseDatabaseWrapper, Atomic]] = {}
 def marks_of(table: Table) -> list[bytes]:
     """Return the marks that a row of `table` may bear, the one for new rows last."""
     connection = connections[canonical(table.alias)]
-    database = identity(connection)
+    database = (*identity(connection), connection.timezone_name, str(settings.USE_TZ))
     return [_digest(table.model, database, test) for test in _tests_of(connection)]
 
 

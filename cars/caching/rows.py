@@ -8,7 +8,9 @@ that its field writes for a serialiser, and reads again.
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache as memoize
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -30,33 +32,28 @@ FIRST_CODE = 128  # MessagePack's go from -128 to 127
 _encode = msgspec.msgpack.Encoder().encode
 
 
-def pack(table: Table, values: list[Any]) -> Row:
+def pack(table: Table, values: Sequence[Any]) -> Row:
     """Return the row of `table` with these values, as `values_list(*table.names)` gives them.
 
     Raises TypeError, or what its field raises, for a value that it doesn't read as it writes it.
     """
-    fields = table.model._meta.concrete_fields
-    packed = [
-        value if _is_native(value) else _write(number, field, value)
-        for number, (field, value) in enumerate(zip(fields, values, strict=True))
-    ]
-    return Row(marks_of(table)[-1] + _encode(packed))
+    return Row(marks_of(table)[-1] + _format_of(table).pack(values))
 
 
 def unpack(row: Row) -> Model | None:
     """Return the instance that `row` holds, or None if it can't be used."""
     mark = row[:SIZE]
-    reader = _readers.get(mark)
-    if reader is None or (marks_change() and not _bears(reader.table, mark)):
+    known = _formats.get(mark)
+    if known is None or (marks_change() and not _bears(known.table, mark)):
         tables = (table_of(model, alias) for model in cached_models() for alias in connections)
         table = next((table for table in tables if _bears(table, mark)), None)
         if table is None:
             return None
-        reader = _readers[mark] = _Reader(table)
+        known = _formats[mark] = _format_of(table)
     try:
-        instance = reader.read(row[SIZE:])
+        instance = make(known.table, known.unpack(row[SIZE:]))
     except Exception as error:
-        logger.warning("A row of %s can't be unpacked: %s", reader.table.model._meta.label, error)
+        logger.warning("A row of %s can't be unpacked: %s", known.table.model._meta.label, error)
         return None
     instance._state.caching_row = _UNPACKED
     return instance
@@ -66,48 +63,71 @@ def _bears(table: Table, mark: bytes) -> bool:
     return table.model in cached_models() and mark in marks_of(table)
 
 
-class _Reader:
-    """Makes the instances of a table from its packed rows."""
+class _Format:
+    """How the values of a table's rows are packed."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
         self._fields = table.model._meta.concrete_fields
         self._readers = [_reader(field) for field in self._fields]
-        self._decode = msgspec.msgpack.Decoder(list, ext_hook=self._read).decode
+        self._decode = msgspec.msgpack.Decoder(list, ext_hook=self._read_extension).decode
 
-    def read(self, data: bytes) -> Model:
+    def pack(self, values: Sequence[Any]) -> bytes:
+        return _encode(
+            [
+                value if _is_native(value) else self._write(number, value)
+                for number, value in enumerate(values)
+            ]
+        )
+
+    def unpack(self, data: bytes) -> list[Any]:
         values = self._decode(data)
         if len(values) != len(self._fields):
             raise ValueError(f"{len(values)} values for {len(self._fields)} fields")
-        return make(self.table, values)
+        return values
 
-    def _read(self, code: int, data: memoryview) -> Any:
-        return self._readers[code + FIRST_CODE](str(data, "utf-8"))
+    # Values that MessagePack doesn't have: an extension, whose code is the number of their field
+
+    def _write(self, number: int, value: Any) -> msgspec.msgpack.Ext:
+        field = self._fields[number]
+        text = _text(field, value)
+        again = self._read(number, text)
+        if _exact(again) != _exact(value):
+            raise TypeError(f"{field} writes {value!r} as {text!r} and reads it as {again!r}.")
+        return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
+
+    def _read_extension(self, code: int, data: memoryview) -> Any:
+        return self._read(code + FIRST_CODE, str(data, "utf-8"))
+
+    def _read(self, number: int, text: str) -> Any:
+        value = self._readers[number](text)
+        if type(value) is datetime and value.tzinfo:
+            # As a SELECT gives it: in the connection's time zone. The text has only the offset.
+            value = value.astimezone(connections[self.table.alias].timezone)
+        return value
 
 
-_readers: dict[bytes, _Reader] = {}  # by the marks of their rows
-
-
-# Values that MessagePack doesn't have: an extension, whose code is the number of their field
+_format_of = memoize(_Format)
+_formats: dict[bytes, _Format] = {}  # by the marks of their rows
 
 
 def _is_native(value: Any) -> bool:
     return type(value) in NATIVE and (type(value) is not int or -(2**63) <= value < 2**64)
 
 
-def _write(number: int, field: Field, value: Any) -> msgspec.msgpack.Ext:
+def _exact(value: Any) -> tuple[Any, ...]:
+    return type(value), value, getattr(value, "tzinfo", None)
+
+
+def _text(field: Field, value: Any) -> str:
     kind = _kind(field)
     if isinstance(kind, JSONField):
-        text = json.dumps(value, cls=kind.encoder)
-    else:
-        text = field.value_to_string(SimpleNamespace(**{field.attname: value}))
-    again = _reader(field)(text)
-    if type(again) is not type(value) or again != value:
-        raise TypeError(f"{field} writes {value!r} as {text!r} and reads it as {again!r}.")
-    return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
+        return json.dumps(value, cls=kind.encoder)
+    return field.value_to_string(SimpleNamespace(**{field.attname: value}))
 
 
 def _reader(field: Field) -> Callable[[str], Any]:
+    """Return what makes a value of `field` of its text."""
     kind = _kind(field)
     return partial(json.loads, cls=kind.decoder) if isinstance(kind, JSONField) else kind.to_python
 

@@ -3,12 +3,14 @@
 import datetime
 import pickle
 import uuid
+from contextlib import contextmanager
 from decimal import Decimal
+from unittest import mock
 
 import msgspec
 from django.core.cache import caches
-from django.db import connection, models
-from django.test import SimpleTestCase, TestCase
+from django.db import connection, connections, models
+from django.test import SimpleTestCase, TestCase, override_settings
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -121,7 +123,7 @@ def fields_of(model):
     return model._meta.concrete_fields
 
 
-class RoundTripTests(TestCase):
+class RowTestCase(TestCase):
     """One row, written past the cache with one value after another."""
 
     def assertSame(self, row, **values):
@@ -140,6 +142,8 @@ class RoundTripTests(TestCase):
             with self.subTest(name):
                 each(strategy, lambda value, name=name: self.assertSame(row, **{name: value}))
 
+
+class RoundTripTests(RowTestCase):
     def test_there_is_a_strategy_for_every_field(self):
         others = {"id", "generated", "one", "other"}
         self.assertEqual({field.name for field in fields_of(Everything)}, {*VALUES, *others})
@@ -172,6 +176,52 @@ class RoundTripTests(TestCase):
         ):
             with self.subTest(others):
                 self.assertSame(row, **others)
+
+
+@contextmanager
+def connection_in(zone):
+    """Let the database's datetimes come in this time zone, as DATABASES can say."""
+    try:
+        with mock.patch.dict(connection.settings_dict, TIME_ZONE=zone):
+            forget_time_zone()
+            yield
+    finally:
+        forget_time_zone()
+
+
+def forget_time_zone():
+    for name in ("timezone", "timezone_name"):
+        vars(connections["default"]).pop(name, None)
+    connection.ensure_timezone()
+
+
+class TimeZoneTests(RowTestCase):
+    """A datetime comes in the time zone of its connection, not with its offset alone."""
+
+    def setUp(self):
+        self.row = Everything.objects.create()
+        summer, autumn = (datetime.datetime(2026, m, 1, tzinfo=datetime.UTC) for m in (7, 11))
+        twice = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=datetime.UTC)  # 2:30 in Prague
+        self.moments = summer, autumn, twice, twice + datetime.timedelta(hours=1)
+
+    def test_moments_come_in_the_time_zone_of_the_connection(self):
+        with connection_in("Europe/Prague"):
+            for moment in self.moments:
+                self.assertSame(self.row, moment=moment)
+            read = Everything.objects.cache(self.row.pk)
+            self.assertEqual(str(read.moment.tzinfo), "Europe/Prague")
+
+    def test_in_another_time_zone_a_row_is_a_miss(self):
+        self.assertSame(self.row, moment=self.moments[0])
+        with connection_in("Europe/Prague"):
+            with self.assertNumQueries(1):
+                read = Everything.objects.cache(self.row.pk)
+            self.assertEqual(str(read.moment.tzinfo), "Europe/Prague")
+
+    def test_without_time_zones_it_has_none(self):
+        with override_settings(USE_TZ=False, TIME_ZONE="Europe/Prague"):
+            for moment in self.moments:
+                self.assertSame(self.row, moment=moment.replace(tzinfo=None))
 
 
 class UnpackableTests(TestCase):

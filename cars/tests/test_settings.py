@@ -76,6 +76,7 @@ class SettingsTests(SimpleTestCase):
             ("DJANGO_CSRF_TRUSTED_ORIGINS", "cars.example.com"),
             ("DATABASE_URL", "cars.sqlite3"),
             ("DATABASE_URL", "sqlite://cars.sqlite3"),
+            ("DATABASE_URL", "sqlite://:memory:"),
             ("DATABASE_URL", "mysql://host/name"),
             ("DATABASE_URL", "postgres://user:password@host:port/name"),
             ("DATABASE_URL", "postgres://user:password@host"),
