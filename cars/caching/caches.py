@@ -14,7 +14,7 @@ _found: ContextVar[Mapping[str, BaseCache]]
 
 
 def cache_called(name: str) -> BaseCache:
-    """Return `caches[name]`; what Django does to find it takes as long as all else in a hit."""
+    """Return `caches[name]`. Django's own way to it takes about a tenth of the time of a hit."""
     found = _found.get()
     if name not in found:
         _found.set(found := {**found, name: caches[name]})
