@@ -7,7 +7,7 @@ from unittest import SkipTest, mock
 
 from django.core.cache import caches
 from django.db import connection, connections
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.test import TestCase, TransactionTestCase, override_settings, tag
 
 from carsite import settings as site
 
@@ -89,6 +89,7 @@ class DeadReaderTests(TestCase):
 # PostgreSQL counts the scans of each table.
 if connection.vendor == "postgresql":
 
+    @tag("processes")
     class HerdTests(TransactionTestCase):
         """Many readers of one cold key."""
 

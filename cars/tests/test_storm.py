@@ -6,7 +6,7 @@ from unittest import mock, skipIf
 
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from ..storm.record import COUNTS, DIRTY, EXCUSED, RIGHT, STALE, Record
 from ..storm.run import Figures, missing_servers, storm
@@ -119,6 +119,7 @@ class CommandTests(SimpleTestCase):
 # The storm has servers of its own; once is enough, so it goes with the tests on PostgreSQL.
 if connection.vendor == "postgresql":
 
+    @tag("processes")
     @skipIf(missing_servers(), f"no {' and no '.join(missing_servers())} on this machine")
     class StormTests(SimpleTestCase):
         """The recipe under load, and that of 2009."""
