@@ -91,9 +91,9 @@ def postgresql() -> Iterator[str]:
         command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
         # Nothing here outlives the server, so nothing needs to reach the disk.
         command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
-        # By SIGQUIT it ends at once, whoever is connected, but not without its shared memory.
-        options = {"end_by": signal.SIGQUIT, "stderr": subprocess.DEVNULL, "cwd": folder}
-        with _running(command, port, **options, **user):
+        # SIGKILL would leave its shared memory behind; SIGQUIT ends it at once too.
+        options = {"stderr": subprocess.DEVNULL, "cwd": folder, **user}
+        with _running(command, port, end_by=signal.SIGQUIT, **options):
             yield f"postgres://carsite@127.0.0.1:{port}/postgres"
 
 

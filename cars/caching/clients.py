@@ -224,7 +224,7 @@ def _forget_clients() -> None:
 os.register_at_fork(after_in_child=_forget_clients)
 
 
-def client_of_this_thread(name: Any, make: Callable[[], Any]) -> Any:
+def client_of_this_thread(name: str, make: Callable[[], Any]) -> Any:
     """Return this thread's client called `name`, made by `make` if there is none."""
     clients = _local.__dict__
     if name not in clients:

@@ -54,7 +54,7 @@ def listen(listener: Listener) -> Iterator[None]:
 
 
 def tell(outcome: str, model: type[Model], started: float, *keys: str) -> None:
-    """Tell the listeners of the `outcome` of each key; `started` is of `perf_counter()`."""
+    """Tell the listeners how each key ended; `started` is what `perf_counter()` said before."""
     if listeners := _listeners.get():
         seconds = perf_counter() - started
         for key in keys:

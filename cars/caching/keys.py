@@ -14,12 +14,10 @@ from typing import Any
 from urllib.parse import quote
 
 from django.conf import settings
-from django.core.cache import BaseCache
+from django.core.cache import BaseCache, caches
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, IntegerField, Model
-
-from .caches import cache_called
 
 LONGEST = 100  # characters of a pk in a key; Memcached takes keys of 250 bytes in all
 
@@ -53,7 +51,7 @@ class Table:
     @property
     def cache(self) -> BaseCache:
         """The cache that its rows are in."""
-        return cache_called(self.config.cache)
+        return caches[self.config.cache]
 
     def key(self, pk: Any) -> str:
         """Return the key of the row `pk`: model name, dot, pk, as in "Car.1".

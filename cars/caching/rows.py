@@ -69,7 +69,7 @@ class _Format:
     def __init__(self, table: Table) -> None:
         self.table = table
         self._fields = table.model._meta.concrete_fields
-        self._readers = [_reader(field) for field in self._fields]
+        self._from_text = [_from_text(field) for field in self._fields]
         self._decode = msgspec.msgpack.Decoder(list, ext_hook=self._read_extension).decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
@@ -100,7 +100,7 @@ class _Format:
         return self._read(code + FIRST_CODE, str(data, "utf-8"))
 
     def _read(self, number: int, text: str) -> Any:
-        value = self._readers[number](text)
+        value = self._from_text[number](text)
         if type(value) is datetime and value.tzinfo:
             # As a SELECT gives it: in the connection's time zone. The text has only the offset.
             value = value.astimezone(connections[self.table.alias].timezone)
@@ -126,7 +126,7 @@ def _text(field: Field, value: Any) -> str:
     return field.value_to_string(SimpleNamespace(**{field.attname: value}))
 
 
-def _reader(field: Field) -> Callable[[str], Any]:
+def _from_text(field: Field) -> Callable[[str], Any]:
     """Return what makes a value of `field` of its text."""
     kind = _kind(field)
     return partial(json.loads, cls=kind.decoder) if isinstance(kind, JSONField) else kind.to_python

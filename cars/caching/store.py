@@ -200,7 +200,7 @@ def _fill(
         rows = select(table, keys)
         packed = {key: _packed(table, key, rows[key]) for key in mine if key in rows}
         timeout = table.config.timeout
-        on = {key: Swap(mine[key], row, timeout) for key, row in packed.items() if row}
+        on = {key: Swap(mine[key], row, timeout) for key, row in packed.items() if row is not None}
         done = table.cache.cas_many(off | on)
     except BaseException:
         table.cache.cas_many(off)
@@ -305,5 +305,4 @@ def _change(
         if not left:
             return
     logger.warning("Given up after %d tries to change %s in the cache", TRIES, left[:10])
-    for key in left:
-        events.tell(events.REFUSED, table.model, started, key)
+    events.tell(events.REFUSED, table.model, started, *left)

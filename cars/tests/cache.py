@@ -40,7 +40,7 @@ def test_cache() -> Iterator[None]:
 
 
 def on_servers(addresses: list[str]) -> override_settings:
-    """Use these servers as the site would, or without any local memory, for a while."""
+    """Use these servers for a while, as the site would; local memory if there are none."""
     caches = site.caches(addresses)
     caches["default"]["KEY_FUNCTION"] = make_key
     # Longer than a busy machine takes to answer: a miss here is somebody's fault.

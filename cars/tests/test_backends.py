@@ -8,6 +8,7 @@ from unittest import mock, skipUnless
 
 from django.conf import settings
 from django.core.cache import cache
+from django.core.cache.backends.base import InvalidCacheKey
 from django.test import SimpleTestCase, TestCase
 from django.utils.safestring import SafeString
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from pymemcache.serde import pickle_serde
 
 from .. import servers
 from ..caching import clients
+from ..caching.backends import MemcachedCache
 from ..caching.entries import ABSENT, Holds, Lease, Row, Swap
 from .cache import MemcachedMixin, forget
 from .clients import using
@@ -150,6 +152,22 @@ exploded = []
 
 def explode():
     exploded.append(1)
+
+
+class KeyTests(MemcachedMixin, SimpleTestCase):
+    def test_a_key_that_memcached_does_not_take_raises_djangos_error(self):
+        for key in ("a b", "a\tb", "a\x7f", "x" * 251):
+            for call in (cache.get, cache.delete, lambda key: cache.get_many([key])):
+                with self.subTest(key), self.assertRaises(InvalidCacheKey):
+                    call(key)
+
+    def test_a_make_key_of_somebodys_own_makes_the_keys(self):
+        class Tenants(MemcachedCache):
+            def make_key(self, key, version=None):
+                return f"tenant:{super().make_key(key, version)}"
+
+        tenants = Tenants(settings.MEMCACHED_SERVERS, {})
+        self.assertEqual(tenants.make_and_validate_key("a"), "tenant::1:a")
 
 
 class Bomb:

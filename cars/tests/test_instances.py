@@ -9,7 +9,7 @@ from django.db.models.signals import post_init, pre_init
 from django.test import SimpleTestCase
 from django.test.utils import isolate_apps
 
-from ..caching.instances import make
+from ..caching.instances import _is_plain, make
 from ..caching.keys import Table, cached_models
 from ..models import Car
 from .zoo.models import Everything, Pet
@@ -60,6 +60,7 @@ class OwnWaysTests(SimpleTestCase):
     """What a model does itself when an instance is made is done."""
 
     def assertIsMadeByDjango(self, model, is_so=True):
+        made(model)  # what is plain is found out before the patch
         init = models.Model.__init__
         with mock.patch.object(models.Model, "__init__", autospec=True, side_effect=init) as called:
             made(model)
@@ -68,6 +69,10 @@ class OwnWaysTests(SimpleTestCase):
     def test_plain_models_are_not_made_by_django(self):
         for model in (Car, Pet):
             self.assertIsMadeByDjango(model, False)
+
+    def test_most_models_are_plain(self):
+        plain = [model for model in cached_models() if _is_plain(model)]
+        self.assertGreater(len(plain), 20)
 
     def test_fields_with_descriptors_of_their_own_are_set_by_them(self):
         self.assertIsMadeByDjango(Everything)  # a FileField
@@ -142,6 +147,46 @@ class OwnWaysTests(SimpleTestCase):
             number = DoublingField()
 
         self.assertEqual(made(Doubling).number, 4)
+
+    @isolate_apps("cars")
+    def test_a_field_that_puts_nothing_on_its_class_is_set(self):
+        class BareField(models.IntegerField):
+            def contribute_to_class(self, cls, name, private_only=False):
+                self.set_attributes_from_name(name)
+                self.model = cls
+                cls._meta.add_field(self)
+
+        class Bare(models.Model):
+            number = BareField()
+
+        self.assertEqual(made(Bare).number, 2)
+
+    @isolate_apps("cars")
+    def test_a_metaclass_that_makes_instances_its_own_way_does(self):
+        class Counting(type(models.Model)):
+            def __call__(cls, *args, **kwargs):
+                instance = super().__call__(*args, **kwargs)
+                instance.counted = True
+                return instance
+
+        class Called(models.Model, metaclass=Counting):
+            pass
+
+        self.assertTrue(made(Called).counted)
+
+    @isolate_apps("cars")
+    def test_what_others_have_made_of_djangos_own_init_is_called(self):
+        class Late(models.Model):
+            pass
+
+        init = models.Model.__init__
+
+        def patched(instance, *args, **kwargs):
+            init(instance, *args, **kwargs)
+            instance.patched = True
+
+        with mock.patch.object(models.Model, "__init__", patched):
+            self.assertTrue(made(Late).patched)
 
     def test_receivers_of_init_signals_are_called(self):
         for signal in (pre_init, post_init):

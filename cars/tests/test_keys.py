@@ -2,15 +2,13 @@
 
 import uuid
 import warnings
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import Context
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import combinations
 
 from django.core.cache import caches
 from django.core.cache.backends.base import memcache_key_warnings
-from django.test import SimpleTestCase, TestCase, override_settings
+from django.test import SimpleTestCase, TestCase
 
 from ..caching.keys import Table
 from .cache import forget
@@ -169,29 +167,3 @@ class ReadingTests(HeldMixin, TestCase):
         self.assertEqual(caches["default"].get(row.key()), row)
         self.assertTrue(caches["default"].has_key(row.key()))
         self.assertIsNotNone(entry(Text, row.pk))
-
-
-class CacheTests(SimpleTestCase):
-    """The cache of a table is the very one that Django's `caches` has for it."""
-
-    def assertIsDjangos(self):
-        self.assertIs(self.table.cache, caches["default"])
-        return self.table.cache
-
-    def setUp(self):
-        self.table = Table(Plain, "default")
-
-    def test_under_other_settings_it_is_another(self):
-        before = self.assertIsDjangos()
-        with override_settings(CACHES={"default": dict(caches.settings["default"])}):
-            self.assertIsNot(self.assertIsDjangos(), before)
-        self.assertIsNot(self.assertIsDjangos(), before)  # though the settings are as before
-
-    def test_each_thread_and_each_context_has_its_own(self):
-        found = [self.assertIsDjangos()]
-        with ThreadPoolExecutor(1) as thread:
-            for _ in range(2):
-                found.append(thread.submit(self.assertIsDjangos).result())
-        found.append(Context().run(self.assertIsDjangos))
-        self.assertIs(found[1], found[2])
-        self.assertEqual(len(set(map(id, found))), 3)

@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection, connections, transaction
 
 from ..caching import store
 from ..caching.entries import Holds
-from ..caching.transactions import NAME
+from ..caching.transactions import NAME, Transaction
 from .clients import ClientsTestCase, elsewhere, in_local_memory, lose, read, standing
 from .zoo.models import Plain
 
@@ -101,6 +101,12 @@ class CommitTests(ClientsTestCase):
             rename("five", fail=True)
         self.assertEqual(read(self.plain.pk), ("four", "miss"))
         self.assertEqual(elsewhere(read, self.plain.pk), ("four", "hit"))
+
+    def test_nothing_is_left_of_one_that_is_over(self):
+        with transaction.atomic():
+            self.rename()
+            self.assertTrue(Transaction.alive)
+        self.assertEqual(Transaction.alive, set())
 
 
 class RollbackTests(ClientsTestCase):

@@ -68,8 +68,9 @@ class StreamTests(WatchTestCase):
         cache.set("Car.1", b"x")
         data = events.next("log")
         self.assertEqual({event["key"] for event in data["events"]}, {"Car.1"})
-        keys = {each["key"] for each in events.next("cached")["objects"]}
-        self.assertEqual(keys, {"Car.1"})
+        while not (objects := events.next("cached")["objects"]):  # the newest can be missing
+            pass
+        self.assertEqual({each["key"] for each in objects}, {"Car.1"})
 
     def test_of_too_many_events_it_shows_the_writes(self):
         events = self.watch()
@@ -92,7 +93,9 @@ class StreamTests(WatchTestCase):
         self.addCleanup(let_go, table, [held.key()], "token")
         cache.delete(leased.key())
         cache.set(leased.key(), b"x", 10)
-        cached = {each["key"]: each for each in self.watch().next("cached")["objects"]}
+        events, cached = self.watch(), {}
+        while len(cached) < 3:  # the newest can be missing at first
+            cached = {each["key"]: each for each in events.next("cached")["objects"]}
         self.assertEqual(
             {key: each["kind"] for key, each in cached.items()},
             {row.key(): "row", held.key(): "hold", leased.key(): "lease"},
@@ -109,10 +112,11 @@ class StreamTests(WatchTestCase):
         self.assertEqual(set(after), {"found", "missing", "evictions", "items", "bytes", "dropped"})
 
     def test_its_heart_beats_and_it_ends(self):
-        with patch.object(stream, "LENGTH", 1), patch.object(stream, "HEARTBEAT", 0.2):
+        with patch.object(stream, "HEARTBEAT", 0.2):
+            self.watch().next("heartbeat")
+        with patch.object(stream, "LENGTH", 0):
             names = [name for name, _ in Events(self.client.get("/watch/events"))]
-        self.assertEqual(names[0], "retry")
-        self.assertIn("heartbeat", names)
+        self.assertEqual(names, ["retry"])
 
     def test_nothing_on_the_way_may_keep_it(self):
         response = self.client.get("/watch/events")
