@@ -1,6 +1,5 @@
 """Instances made from the values of a row: the very same as Django's own."""
 
-from contextlib import contextmanager
 from unittest import mock
 
 from django.db import models
@@ -12,6 +11,7 @@ from django.test.utils import isolate_apps
 from ..caching.instances import _is_plain, make
 from ..caching.keys import Table, cached_models
 from ..models import Car
+from .signals import connected
 from .zoo.models import Everything, Pet
 
 
@@ -25,15 +25,6 @@ def attributes(instance):
     """Return all that an instance has, in its order, and what its state has."""
     _ = instance._state.fields_cache  # made when it is first asked for
     return list((vars(instance) | {"_state": vars(instance._state)}).items())
-
-
-@contextmanager
-def listening(signal, receiver, sender):
-    signal.connect(receiver, sender=sender)
-    try:
-        yield
-    finally:
-        signal.disconnect(receiver, sender=sender)
 
 
 class SameTests(SimpleTestCase):
@@ -195,7 +186,7 @@ class OwnWaysTests(SimpleTestCase):
             def receiver(sender, heard=heard, **kwargs):
                 heard.append(sender)
 
-            with self.subTest(signal), listening(signal, receiver, Car):
+            with self.subTest(signal), connected(signal, receiver, Car):
                 made(Car)
                 self.assertEqual(heard, [Car])
                 self.assertIsMadeByDjango(Pet, False)  # whom nobody listens to

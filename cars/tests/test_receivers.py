@@ -1,7 +1,6 @@
 """What somebody else's receivers do before, between and after the writes of a save or a delete."""
 
 import copy
-from contextlib import contextmanager
 
 from django.db import transaction
 from django.db.models.signals import post_delete, post_save, pre_save
@@ -10,17 +9,8 @@ from django.test import TestCase
 from ..caching.entries import Holds
 from .cache import forget
 from .held import HeldMixin, at_commits, entry
+from .signals import connected
 from .zoo.models import Plain
-
-
-@contextmanager
-def connected(signal, receiver, sender):
-    """Let `receiver` receive `signal` of `sender` inside the block, after those that do already."""
-    signal.connect(receiver, sender=sender)
-    try:
-        yield
-    finally:
-        signal.disconnect(receiver, sender=sender)
 
 
 class ReceiverTests(HeldMixin, TestCase):
