@@ -83,14 +83,15 @@ def living(value: Any) -> Any:
     that bears a mark is nobody's, unless that test is under way in this process.
     """
     if isinstance(value, Lease):
-        return None if _is_of_the_past(value.token) else value
+        return None if is_of_the_past(value.token) else value
     if isinstance(value, Holds):
-        deadlines = {t: end for t, end in value.deadlines.items() if not _is_of_the_past(t)}
+        deadlines = {t: end for t, end in value.deadlines.items() if not is_of_the_past(t)}
         return Holds(deadlines) if deadlines else None
     return value
 
 
-def _is_of_the_past(token: str) -> bool:
+def is_of_the_past(token: str) -> bool:
+    """Does `token` bear the mark of a test that is over, or not under way in this process?"""
     test, _, _ = token.rpartition(".")
     try:
         return bool(test) and is_over(bytes.fromhex(test))

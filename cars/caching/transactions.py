@@ -20,7 +20,7 @@ from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 
 from . import events, store
-from .entries import new_token
+from .entries import is_of_the_past, new_token
 from .keys import Table, pks_by_key
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class End(Enum):
     UNDER_WAY = auto()
     COMMITTED = auto()
     UNDONE = auto()  # rolled back; or committed, and the hook was lost to somebody else's error
-    IN_DOUBT = auto()  # the connection broke, so nobody knows
+    IN_DOUBT = auto()  # the connection broke, so nobody knows; or another process's or test's
 
 
 _process = object()  # another one in each forked child
@@ -130,7 +130,7 @@ class Transaction(Writer):
     def end(self) -> End:
         """Return what has become of it. The order of the questions matters."""
         connection = self.connection
-        if self.process is not _process:
+        if self.process is not _process or is_of_the_past(self.token):
             return End.IN_DOUBT
         if connection.connection is not self.dbapi_connection or connection.closed_in_transaction:
             return End.IN_DOUBT
