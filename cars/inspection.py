@@ -8,7 +8,7 @@ from django.db.models import Model
 
 from .caching.backends import LocalMemoryCache, MemcachedCache
 from .caching.clients import Serde
-from .caching.entries import Holds, Lease, Row
+from .caching.entries import TICK, Holds, Lease, Row
 from .caching.keys import config_of
 from .caching.store import setting
 
@@ -57,7 +57,8 @@ def inspect(instance: Model) -> Entry:
     except Exception:
         return Entry(key, AWAY)
     # Nothing says when an entry was put, only when it ends.
-    lasts = {ROW: config.timeout, LEASE: setting("CACHING_LEASE"), HELD: setting("CACHING_HOLD")}
+    hold = setting("CACHING_HOLD") + TICK
+    lasts = {ROW: config.timeout, LEASE: setting("CACHING_LEASE"), HELD: hold}
     known = left is not None and state in lasts
     return Entry(key, state, max(0.0, lasts[state] - left) if known else None, size)
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 from .marks import NO_TEST, is_over, test_of
 
+TICK = 2  # seconds that holds are kept longer: Memcached counts whole ones, from its last tick
+
 
 class Row(bytes):
     """A row, packed."""
@@ -43,11 +45,8 @@ class Holds:
 
     @property
     def timeout(self) -> float:
-        """Seconds that they are to be kept: to the latest deadline, and never less.
-
-        Memcached takes whole seconds, and counts them from its last tick.
-        """
-        return max(self.deadlines.values()) - time.time() + 2
+        """Seconds that they are to be kept: to the latest deadline, and never less."""
+        return max(self.deadlines.values()) - time.time() + TICK
 
 
 class Seen(NamedTuple):

@@ -146,7 +146,7 @@ def warm(table: Table, keys: Keys) -> None:
 # The database
 
 
-def select(table: Table, keys: Keys) -> dict[str, tuple[Any, ...]]:
+def select(table: Table, keys: Keys) -> dict[str, list[Any]]:
     """Return the values of the rows with these keys, by key, from one SELECT.
 
     A row goes by its own pk: one that the database finds by another spelling (a collation that
@@ -173,11 +173,11 @@ def read_database(table: Table, keys: Keys) -> dict[str, Model]:
     return _instances(table, select(table, keys))
 
 
-def _instances(table: Table, rows: dict[str, tuple[Any, ...]]) -> dict[str, Model]:
+def _instances(table: Table, rows: dict[str, list[Any]]) -> dict[str, Model]:
     return {key: make(table, values) for key, values in rows.items()}
 
 
-def _packed(table: Table, key: str, values: tuple[Any, ...]) -> Row | None:
+def _packed(table: Table, key: str, values: list[Any]) -> Row | None:
     try:
         return pack(table, values)
     except Exception:
@@ -185,9 +185,7 @@ def _packed(table: Table, key: str, values: tuple[Any, ...]) -> Row | None:
         return None
 
 
-def _fill(
-    table: Table, keys: Keys, mine: dict[str, Seen]
-) -> tuple[dict[str, tuple[Any, ...]], set[str]]:
+def _fill(table: Table, keys: Keys, mine: dict[str, Seen]) -> tuple[dict[str, list[Any]], set[str]]:
     """SELECT these keys, and put the rows of `mine`, which bear our mark and nobody else's.
 
     Who can't put (no row, one that can't be packed or is too large, no answer) takes the mark

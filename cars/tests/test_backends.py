@@ -21,8 +21,8 @@ from ..caching.backends import MemcachedCache
 from ..caching.entries import ABSENT, Holds, Lease, Row, Swap
 from .cache import MemcachedMixin, forget
 from .clients import using
+from .drawn import documents, each, exact
 from .held import HeldMixin, entry
-from .test_rows import documents, each, exact
 from .zoo.models import Plain
 
 

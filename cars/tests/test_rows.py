@@ -2,125 +2,22 @@
 
 import datetime
 import pickle
-import uuid
 from contextlib import contextmanager
 from decimal import Decimal
 from unittest import mock
 
-import msgspec
-from django.core.cache import caches
 from django.db import connection, connections, models
 from django.test import SimpleTestCase, TestCase, override_settings
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ..caching import marks, rows
+from ..caching import rows
 from ..caching.entries import Row
 from ..models import Car
 from .cache import forget
+from .drawn import VALUES, each, exactly, fields_of, text
 from .held import entry, table_of
 from .zoo.fields import Point, Secret, Word
 from .zoo.models import Amount, Custom, Everything, Moment, Plain, Unpackable, Uuid
-
-# Derandomized: a test that fails does so every time, and on every machine.
-few = settings(derandomize=True, deadline=None, max_examples=25, database=None)
-many = settings(few, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
-
-# What both databases can store.
-characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-
-
-def each(strategy, check, how=few):
-    """Call `check` with values that `strategy` draws.
-
-    All of them in the transaction of one test: none of them needs another test's rows.
-    """
-
-    @how
-    @given(strategy)
-    def call(value):
-        check(value)
-
-    call()
-
-
-def text(longest):
-    return st.text(characters, max_size=longest)
-
-
-def integers(bits, least=None):
-    """Numbers of so many bits, their borders often."""
-    least, most = -(2 ** (bits - 1)) if least is None else least, 2 ** (bits - 1) - 1
-    return st.sampled_from([least, least + 1, most - 1, most]) | st.integers(least, most)
-
-
-offsets = st.integers(-959, 959).map(
-    lambda minutes: datetime.timezone(datetime.timedelta(minutes=minutes))
-)
-moments = st.datetimes(
-    datetime.datetime(2, 1, 1), datetime.datetime(9998, 12, 31), timezones=offsets
-)
-finite = st.floats(allow_nan=False, allow_infinity=False)
-leaves = st.none() | st.booleans() | st.integers(-(2**80), 2**80) | integers(64) | finite | text(20)
-documents = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text(10), inner, max_size=5),
-    max_leaves=20,
-)
-
-
-def deep(depth):
-    document = {"車": 2**70}
-    for _ in range(depth):
-        document = {"a": [document]}
-    return document
-
-
-# SQLite has 15 digits.
-DECIMAL = Decimal("9" * (9 if connection.vendor == "sqlite" else 14) + ".999999")
-
-VALUES = {
-    "big": integers(64),
-    "binary": st.binary(max_size=300),
-    "boolean": st.booleans(),
-    "char": text(100),
-    "date": st.dates(),
-    "moment": moments,
-    "decimal": st.decimals(-DECIMAL, DECIMAL, places=6)
-    | st.decimals(-10, 10, places=2)
-    | st.sampled_from([Decimal("-0"), DECIMAL, Decimal("0.000001")]),
-    "duration": st.timedeltas(datetime.timedelta(days=-(10**8)), datetime.timedelta(days=10**8)),
-    "email": text(254),
-    "file": text(100),
-    "path": text(100),
-    "float": st.floats() | st.sampled_from([-0.0, float("inf"), 5e-324, 2.0**64, 1.0]),
-    "integer": integers(32).filter(lambda number: number < 2**31 - 1),  # one more is generated
-    "ip": st.ip_addresses().map(str),
-    "json": documents | st.sampled_from([deep(100), [], {}, "", 2**64, -(2**63) - 1, [[]]]),
-    "positive": integers(32, 0),
-    "positive_big": integers(64, 0),
-    "positive_small": integers(16, 0),
-    "slug": text(50),
-    "small": integers(16),
-    "text": text(300),
-    "time": st.times(),
-    "url": text(200),
-    "uuid": st.uuids() | st.sampled_from([uuid.UUID(int=0), uuid.UUID(int=2**128 - 1)]),
-}
-
-
-def exactly(instance):
-    """Return the values of `instance` so that any two that differ at all are not equal."""
-    return {field.attname: exact(getattr(instance, field.attname)) for field in fields_of(instance)}
-
-
-def exact(value):
-    """Return the type of `value` and its repr: True is not 1, 0.0 not -0.0, 1.0 not 1.00."""
-    return type(value), repr(bytes(value) if isinstance(value, memoryview) else value)
-
-
-def fields_of(model):
-    return model._meta.concrete_fields
 
 
 class RowTestCase(TestCase):
@@ -275,123 +172,6 @@ class UnpackableTests(TestCase):
         """SQLite has such texts in JSON."""
         with self.assertRaises(UnicodeEncodeError):
             rows.pack(table_of(Plain), [1, "\ud800", 2])
-
-
-def packed(values):
-    return msgspec.msgpack.encode(values)
-
-
-native = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**63), 2**64 - 1)
-    | st.floats()
-    | text(9)
-    | st.binary(max_size=9),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(text(5), inner, max_size=3),
-    max_leaves=10,
-)
-
-
-class FuzzTests(TestCase):
-    """Whatever bytes stand for a row: an instance with all of its values, or none."""
-
-    def unpack(self, model, data):
-        """Unpack `data` behind the mark of `model`: a row that can't be used is logged."""
-        table = table_of(model)
-        mark = marks.marks_of(table)[-1]
-        with self.assertLogs("cars.caching", "DEBUG") as logs:
-            rows.logger.debug("assertLogs wants one")
-            instance = rows.unpack(Row(mark + data))
-        if instance is None:
-            self.assertEqual([record.levelname for record in logs.records], ["DEBUG", "WARNING"])
-            self.assertIn(model._meta.label, logs.output[1])
-        else:
-            self.assertEqual(len(logs.records), 1)
-            self.assertIs(type(instance), model)
-            self.assertEqual(len(msgspec.msgpack.decode(data)), len(fields_of(model)))
-            self.assertEqual(instance.get_deferred_fields(), set())
-        return instance
-
-    def test_any_bytes_at_all(self):
-        def check(data):
-            with self.assertNoLogs("cars.caching"):
-                self.assertIsNone(rows.unpack(Row(data)))
-
-        each(st.binary(max_size=100), check, many)
-
-    def test_any_bytes_behind_a_mark(self):
-        each(st.binary(max_size=100), lambda data: self.unpack(Plain, data), many)
-
-    def test_any_data_behind_a_mark(self):
-        def check(value):
-            for model in (Plain, Everything, Custom):
-                self.unpack(model, packed(value))
-
-        each(native, check, many)
-
-    def test_any_values_behind_a_mark(self):
-        def check(values):
-            instance = self.unpack(Plain, packed(values))
-            if len(values) != len(fields_of(Plain)):
-                self.assertIsNone(instance)
-
-        each(st.lists(native, max_size=6), check, many)
-
-    def test_any_values_of_every_field(self):
-        number = len(fields_of(Everything))
-        values = st.lists(native, min_size=number, max_size=number)
-        each(values, lambda values: self.unpack(Everything, packed(values)))
-
-    def test_a_row_with_one_byte_changed_or_missing(self):
-        row = Everything.objects.create(
-            moment=datetime.datetime.now(datetime.UTC), json={"a": [1]}, decimal="1.5", text="a"
-        )
-        Everything.objects.cache(row.pk)
-        data = entry(Everything, row.pk)[marks.SIZE :]
-        for place in range(len(data)):
-            self.assertIsNone(self.unpack(Everything, data[:place]))
-            for byte in (0, 0x80, 0x90, 0xC1, 0xDD, data[place] ^ 1):
-                changed = bytearray(data)
-                changed[place] = byte
-                self.unpack(Everything, bytes(changed))
-        self.assertIsNone(self.unpack(Everything, data + b"\xc0"))
-
-    def test_lists_that_claim_to_be_huge_or_are_deep(self):
-        for data in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 100_000):
-            self.assertIsNone(self.unpack(Plain, data))
-            self.assertIsNone(self.unpack(Plain, b"\x93\x01\xa1a" + data))
-
-    def test_a_value_that_its_field_cant_read(self):
-        """An extension: the number of the field in two bytes, and a text."""
-        for field in ("moment", "date", "decimal", "json", "uuid"):
-            number = [f.name for f in fields_of(Everything)].index(field)
-            for written in (b"", b"\0", b"\xff\xff", b"no such", b"\xff", b"{"):
-                values = [None] * len(fields_of(Everything))
-                prefix = number.to_bytes(2) if len(written) > 2 or written == b"\xff" else b""
-                values[number] = msgspec.msgpack.Ext(0, prefix + written)
-                with self.subTest(field, written=written):
-                    self.assertIsNone(self.unpack(Everything, packed(values)))
-
-    def test_a_row_that_cant_be_used_is_logged_and_a_miss(self):
-        forget()
-        row = Plain.objects.create(name="a")
-        Plain.objects.cache(row.pk)
-        key = row.key()
-        mark = entry(Plain, row.pk)[: marks.SIZE]
-        for data in (
-            b"",
-            packed([row.pk, "x"]),
-            packed([row.pk, "x", 1, 1]),
-            packed({"name": "x"}),
-        ):
-            with self.subTest(data):
-                caches["default"].set(key, Row(mark + data))
-                with self.assertLogs("cars.caching", "WARNING") as logs, self.assertNumQueries(1):
-                    self.assertEqual(Plain.objects.cache(row.pk).name, "a")
-                self.assertIn("zoo.Plain", logs.output[0])
-                with self.assertNumQueries(0), self.assertNoLogs("cars.caching"):
-                    self.assertEqual(Plain.objects.cache(row.pk).name, "a")
 
 
 class SizeTests(SimpleTestCase):

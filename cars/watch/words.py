@@ -9,14 +9,13 @@ from typing import Any
 
 from django.core.cache import caches
 
+from ..caching.entries import TICK
 from ..caching.keys import cached_models, config_of
 from ..caching.store import setting
 from . import log
 
 ROW, LEASE, HOLD, OTHER, UNSURE = "row", "lease", "hold", "value", "row or hold"
 EXPIRED = "expired"
-
-TICK = 2  # seconds that a hold is kept longer, since Memcached counts whole ones
 
 
 def site_prefix() -> str:
