@@ -23,8 +23,8 @@ test: .venv/installed ## run the tests
 
 # A worker of --parallel can't start processes: the tests that do come last, by themselves.
 test-postgresql: .venv/installed ## the same on a PostgreSQL that it starts, and what only runs there
-	$(PYTHON) -m cars.servers $(PYTHON) manage.py test --noinput --parallel --exclude-tag processes
-	$(PYTHON) -m cars.servers $(PYTHON) manage.py test --noinput --tag processes
+	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --parallel --exclude-tag processes
+	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
 
 check: .venv/installed-dev ## what CI checks besides the tests: style, settings, migrations
 	.venv/bin/ruff check .

@@ -14,8 +14,8 @@ _surroundings = ExitStack()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Do what cars.tests.runner does for `manage.py test`, before any test is looked for."""
-    from cars.tests.runner import surroundings  # needs the settings
+    """Do what cars.tests.support.runner does for `manage.py test`, before collecting."""
+    from cars.tests.support.runner import surroundings
 
     _surroundings.enter_context(surroundings())
 

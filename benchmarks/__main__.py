@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from cars import servers
+from cars.lab import servers
 
 from . import __doc__ as description
 from . import report, run

@@ -56,7 +56,7 @@ class Recipe2009(NoCache):
 
     title = "2009 recipe"
     server = "memcached"
-    manager = "cars.recipe2009.CacheManager"
+    manager = "cars.recipes.set_on_save.CacheManager"
 
     @staticmethod
     def settings(server: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class This(NoCache):
 
     @staticmethod
     def settings(server: str) -> dict[str, Any]:
-        from carsite.settings import caches  # reads the environment
+        from carsite.settings import caches
 
         return {"CACHES": caches([server])}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.request import urlopen
 
-from cars import servers
+from cars.lab import servers
 
 PAGES = {"detail": "/cars/1/", "list": "/cars/"}
 APPLICATIONS = {"this": "carsite.wsgi", "no cache": "benchmarks.uncached"}

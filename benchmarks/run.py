@@ -13,7 +13,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from cars import servers
+from cars.lab import servers
 
 from . import measures, pages, processes, sizes
 from .contestants import CONTESTANTS, NoCache, This

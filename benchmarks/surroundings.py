@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from cars import servers
+from cars.lab import servers
 
 PACKAGES = (
     "Django", "pymemcache", "psycopg", "django-cacheops", "redis", "django-cachalot", "gunicorn",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from carsite.wsgi import application  # before any model: it sets Django up
+from carsite.wsgi import application
 
 # isort: split
 from cars.models import Car

@@ -1,6 +1,6 @@
 """The admin of the cars: what is cached, and actions to change that."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -13,18 +13,10 @@ from django.db.models.functions import Round
 from django.http import HttpRequest
 from django.utils import timezone
 
-from .inspection import inspect
+from .caching.inspection import inspect
 from .models import Car
 
 BATCH = 500  # cars in memory at a time, when "all" are to be put into the cache
-
-
-def forget(pks: Collection[Any]) -> None:
-    """Delete the entries of the cars `pks` from the cache, so that the next read is a miss.
-
-    Not `Car.objects.expire(pks)`: that one tells the recipe of a write, and may fill them again.
-    """
-    cache.delete_many([Car(pk=pk).key() for pk in pks])
 
 
 class CarChangeList(ChangeList):
@@ -55,12 +47,12 @@ class CarAdmin(admin.ModelAdmin):
     actions = ["remove_from_cache", "put_into_cache", "mark_down"]
     readonly_fields = ["key", "state", "since", "size"]
 
-    # The box: `entry` is what stands under the key of a car that is being changed.
+    # The box: `standing` is what stands under the key of the car.
 
     def get_object(self, *args: Any, **kwargs: Any) -> Car | None:
         car = super().get_object(*args, **kwargs)
         if car:
-            car.entry = inspect(car)
+            car.standing = inspect(car)
         return car
 
     def get_fieldsets(self, request: HttpRequest, obj: Car | None = None) -> Any:
@@ -71,15 +63,15 @@ class CarAdmin(admin.ModelAdmin):
 
     @admin.display
     def key(self, car: Car) -> str:
-        return car.entry.key
+        return car.standing.key
 
     @admin.display
     def state(self, car: Car) -> str:
-        return str(car.entry)
+        return str(car.standing)
 
     @admin.display(empty_value="–")
     def since(self, car: Car) -> str | None:
-        age = car.entry.age
+        age = car.standing.age
         if age is None:
             return None
         put = timezone.now() - timedelta(seconds=age)
@@ -87,7 +79,7 @@ class CarAdmin(admin.ModelAdmin):
 
     @admin.display(empty_value="–")
     def size(self, car: Car) -> str | None:
-        size = car.entry.size
+        size = car.standing.size
         return None if size is None else f"{size} bytes"
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -104,8 +96,7 @@ class CarAdmin(admin.ModelAdmin):
     @admin.action(description="Remove from the cache", permissions=["change"])
     def remove_from_cache(self, request: HttpRequest, queryset: QuerySet) -> None:
         pks = list(queryset.values_list("pk", flat=True))
-        forget(pks)
-        self._done(request, len(pks), "removed from the cache")
+        self._done(request, Car.objects.forget(pks), "removed from the cache")
 
     @admin.action(description="Put into the cache", permissions=["change"])
     def put_into_cache(self, request: HttpRequest, queryset: QuerySet) -> None:

@@ -10,7 +10,7 @@ from django.core.validators import (
 from django.db import models
 from django.urls import reverse
 
-from .caching.manager import CacheManager
+from .caching import CacheManager
 
 FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
 MOST_KM = 9_999_999  # about twice the record, of a Volvo P1800

@@ -11,8 +11,9 @@ from django.urls import reverse_lazy
 from django.views.decorators.http import require_safe
 from django.views.generic import CreateView, DeleteView, UpdateView
 
-from . import listing, source
+from . import listing
 from .forms import CarForm
+from .insight import source
 from .models import Car
 
 

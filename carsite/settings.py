@@ -1,81 +1,15 @@
 """The one settings file, read from the environment; README.md lists the variables."""
 
-import re
 from pathlib import Path
 from typing import Any
 
-import dj_database_url
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
-from environs import Env, EnvError
+from environs import EnvError
+
+from .environment import env
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-
-env = Env()
-
-
-host_pattern = re.compile(r"[\w.-]+|\[[\da-f:.]+\]", re.ASCII | re.IGNORECASE)
-origin_pattern = re.compile(r"https?://(\*\.)?[^\s/*]+", re.ASCII)
-
-
-def items(value: str) -> list[str]:
-    """Return the parts of `value`, which have commas between them."""
-    return [item.strip() for item in value.split(",") if item.strip()]
-
-
-@env.parser_for("servers")
-def servers(value: str) -> list[str]:
-    """Return the Memcached servers named by `value`, host:port with commas between them."""
-    for item in items(value):
-        host, _, port = item.rpartition(":")
-        if not host_pattern.fullmatch(host) or not port.isdecimal() or not 0 < int(port) < 65536:
-            raise EnvError(f"{item!r} is not host:port, as in 127.0.0.1:11211.")
-    return items(value)
-
-
-@env.parser_for("hosts")
-def hosts(value: str) -> list[str]:
-    """Return the host names in `value`."""
-    for item in items(value):
-        if item != "*" and not host_pattern.fullmatch(item):
-            raise EnvError(f"{item!r} is not a host name alone, as in cars.example.com.")
-    return items(value)
-
-
-@env.parser_for("origins")
-def origins(value: str) -> list[str]:
-    """Return the origins in `value`."""
-    for item in items(value):
-        if not origin_pattern.fullmatch(item):
-            raise EnvError(f"{item!r} is not an origin, as in https://cars.example.com.")
-    return items(value)
-
-
-@env.parser_for("database")
-def database(url: str) -> dict[str, Any]:
-    """Return the Django database that `url` names."""
-    try:
-        config = dj_database_url.parse(url, conn_max_age=60, conn_health_checks=True)
-    except ValueError:
-        config = {"ENGINE": "unknown"}
-    sqlite = config["ENGINE"] == "django.db.backends.sqlite3" and config.get("HOST") == ""
-    postgres = config["ENGINE"] == "django.db.backends.postgresql" and config["NAME"]
-    if not sqlite and not postgres:
-        raise EnvError(
-            "Not the URL of a database, as in sqlite:////data/cars.sqlite3 "
-            "or postgres://user:password@host/name."
-        )
-    if sqlite:
-        config["OPTIONS"] = {
-            # Readers go on while somebody writes.
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-            # A transaction that reads and then writes waits for its turn at BEGIN. With SQLite's
-            # own default, DEFERRED, it fails at the write: "database is locked".
-            "transaction_mode": "IMMEDIATE",
-            "timeout": 20,  # seconds
-        }
-    return config
-
 
 try:
     DEBUG = env.bool("DJANGO_DEBUG", False)
@@ -126,7 +60,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "cars.lookups.LookupsMiddleware",
+    "cars.insight.lookups.LookupsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -153,7 +87,7 @@ if DEBUG:
     # Without History, which keeps the raw body of every POST, a password at login among them.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
-        "cars.panels.ObjectsPanel",
+        "cars.insight.panels.ObjectsPanel",
         "debug_toolbar.panels.cache.CachePanel",
         "debug_toolbar.panels.sql.SQLPanel",
         "debug_toolbar.panels.signals.SignalsPanel",
@@ -217,4 +151,4 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 # The redirect to HTTPS and HSTS are for the proxy in front, which has the certificate.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
-TEST_RUNNER = "cars.tests.runner.Runner"
+TEST_RUNNER = "cars.tests.support.runner.Runner"

@@ -18,7 +18,7 @@ urlpatterns = [
     path("accounts/login/", LoginView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
-    path("watch/", include("cars.watch.urls")),
+    path("watch/", include("cars.insight.watch.urls")),
     path("healthz", views.healthz, name="healthz"),
 ]
 

@@ -1,4 +1,7 @@
-"""Django objects in Memcached, kept right by signals: the recipe.
+"""Django objects in Memcached, kept right by signals: the recipe."""
 
-Put `objects = CacheManager()` on a model; then `Model.objects.cache(pk)` reads through the cache.
-"""
+from . import hooks
+from .manager import CacheManager
+
+__all__ = ["CacheManager", "hooks"]
+__version__ = "1.0"

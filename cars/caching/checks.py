@@ -1,4 +1,4 @@
-"""What the recipe can't cover: system checks that say so, and what to do instead."""
+"""System checks: what is missing in the project, what can't be covered, and what to do instead."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,19 +8,28 @@ from typing import Any
 from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
 from django.core.checks import CheckMessage, Error, Warning, register
 from django.db import connections
 from django.db.models import Manager, Model, deletion
 
-from .backends import LocalMemoryCache, SwapMixin
-from .keys import cached_models, config_of, is_cached
-from .manager import HoldingMixin
+from .backends import LocalMemoryCache, MemcachedCache
+from .entries import SwapCache
+from .queryset import HoldingMixin
+from .registry import cached_models, config_of, is_cached
 
 # Foreign keys that the database itself follows: from Django 6.1 on.
 DATABASE_LEVEL = getattr(deletion, "DatabaseOnDelete", ())
 
+MEMCACHED = f"{__package__}.backends.MemcachedCache"
 
-@register
+
+def register_all() -> None:
+    """Register the checks with Django; those of production run with `check --deploy` only."""
+    register(check)
+    register(check_production, deploy=True)
+
+
 def check(**kwargs: Any) -> list[CheckMessage]:
     """Return what is wrong with the cached models, their caches and their databases."""
     messages = [*_names(), *_caches(), *_databases()]
@@ -30,37 +39,87 @@ def check(**kwargs: Any) -> list[CheckMessage]:
     return messages
 
 
+def check_production(**kwargs: Any) -> list[CheckMessage]:
+    """Return what production needs: a cache that all processes share, and that can swap."""
+    return [*_caches(Error)]
+
+
+def check_installation(model: type[Model]) -> list[CheckMessage]:
+    """Return what is missing where the app isn't installed, so that `check` doesn't run.
+
+    Each cached `model` asks; the first one gets the answer.
+    """
+    if apps.is_installed(__package__) or model is not next(iter(cached_models()), None):
+        return []
+    app = Error(
+        f"{__package__!r} is not in INSTALLED_APPS: its checks and commands are missing, and "
+        "transactions are not settled at the end of a request.",
+        hint=f'Add "{__package__}" to INSTALLED_APPS, before the apps with cached models.',
+        id="caching.E009",
+    )
+    return [app, *_caches()]
+
+
+# The models
+
+
 def _managers(model: type[Model]) -> Iterator[CheckMessage]:
     base = model._base_manager
-    for manager in {m.name: m for m in (*model._meta.managers, base)}.values():
-        if not isinstance(manager.get_queryset(), HoldingMixin):
-            yield Error(
-                f"{_of(manager, base)} writes rows that are cached, and the cache isn't told.",
-                hint="Make it a CacheManager, or one made by CacheManager.from_queryset().",
-                obj=model,
-                id="caching.E001",
-            )
-    query = base.get_queryset().query
-    if query.where or query.is_sliced or query.distinct or query.combinator:
+    failed = False
+    for manager in model._meta.managers:
+        for message in _manager(model, manager):
+            failed = True
+            yield message
+    # The base manager is often one of the others, or becomes one when these are right.
+    if not failed and base.name not in {manager.name for manager in model._meta.managers}:
+        yield from _manager(model, base)
+    query = base.get_queryset().query if not failed else None
+    if query and (query.where or query.is_sliced or query.distinct or query.combinator):
         yield Error(
-            f"{_of(base, base)} leaves rows out, and Django needs all of them.",
+            f"The base manager {base.name!r} leaves rows out, and Django needs all of them.",
             hint="Add a CacheManager that doesn't, and name it in Meta.base_manager_name.",
             obj=model,
             id="caching.E002",
         )
 
 
-def _of(manager: Manager, base: Manager) -> str:
-    return f"The {'base ' if manager is base else ''}manager {manager.name!r}"
+def _manager(model: type[Model], manager: Manager) -> Iterator[CheckMessage]:
+    try:
+        queryset = manager.get_queryset()
+    except Exception as error:
+        yield Error(
+            f"get_queryset() of the manager {manager.name!r} raises {error!r}.",
+            hint="Let it return a QuerySet outside of a request too: Django's own writes use it.",
+            obj=model,
+            id="caching.E010",
+        )
+        return
+    if not isinstance(queryset, HoldingMixin):
+        name = f"The manager {manager.name!r}"
+        hint = "Make it a CacheManager, or one made by CacheManager.from_queryset()."
+        if model._meta.auto_created:
+            name = f"The table that Django made for {model._meta.auto_created._meta.label}"
+            hint = "Declare the table as a model with a CacheManager, and name it in through=."
+        elif manager is model._base_manager:
+            name = f"The base manager {manager.name!r}"
+            hint = "Add a CacheManager that leaves no rows out: it becomes the base manager."
+            if model._meta.base_manager_name:
+                hint = "Name a CacheManager that leaves no rows out in Meta.base_manager_name."
+        yield Error(
+            f"{name} writes rows that are cached, and the cache isn't told.",
+            hint=hint,
+            obj=model,
+            id="caching.E001",
+        )
 
 
 def _parents(model: type[Model]) -> Iterator[CheckMessage]:
     links = {parent: link for parent, link in model._meta.parents.items() if link is not None}
-    cached = [parent for parent in links if parent in set(cached_models())]
+    cached = [parent for parent in links if parent in cached_models()]
     if len(cached) > 1:
         yield Error(
             f"It has two cached parents: {', '.join(p._meta.label for p in cached)}.",
-            hint="A row has one pk. Cache one of them, or none and this model.",
+            hint="A row has one pk. Cache one of them, or none of them and this model.",
             obj=model,
             id="caching.E003",
         )
@@ -80,13 +139,13 @@ def _fields(model: type[Model]) -> Iterator[CheckMessage]:
         if DATABASE_LEVEL and isinstance(on_delete, DATABASE_LEVEL):
             yield Error(
                 "The database itself changes rows that are cached, and the cache isn't told.",
-                hint="Use an on_delete of Django's, as in models.CASCADE.",
+                hint="Use an on_delete that Django carries out, for example models.CASCADE.",
                 obj=field,
                 id="caching.E005",
             )
         if field.primary_key and getattr(field, "db_collation", None):
             yield Warning(
-                "Under a collation that takes different texts for equal, a row has several keys.",
+                "Under a collation that takes different strings for equal, a row has several keys.",
                 hint="Write the pk as it is stored, or use a collation that tells them apart.",
                 obj=field,
                 id="caching.W001",
@@ -102,37 +161,53 @@ def _names() -> Iterator[CheckMessage]:
         config = config_of(model)
         if names[config.cache, config.prefix, model.__name__] > 1:
             yield Error(
-                "Two cached models have one name, and so one key for different rows.",
-                hint='Give one a prefix: CacheManager(prefix="other.").',
+                "Two cached models have the same name, and so the same keys for different rows.",
+                hint='Give one of them a prefix: CacheManager(prefix="other.").',
                 obj=model,
                 id="caching.E006",
             )
 
 
-def _caches() -> Iterator[CheckMessage]:
-    for alias in {config_of(model).cache for model in cached_models()}:
+# The caches
+
+
+def _caches(level: type[CheckMessage] = Warning) -> Iterator[CheckMessage]:
+    """Yield what is wrong with the caches: warnings, or errors where that is production."""
+    for alias in sorted({config_of(model).cache for model in cached_models()}):
         cache = caches[alias]
-        if not isinstance(cache, SwapMixin):
-            yield Error(
-                f"CACHES[{alias!r}] can't compare and swap, which the cached models need.",
-                hint=f"Use {SwapMixin.__module__}.MemcachedCache.",
-                id="caching.E007",
+        if isinstance(cache, DummyCache):  # Django's way to switch caching off
+            continue
+        if not isinstance(cache, SwapCache):
+            yield level(
+                f"CACHES[{alias!r}] can't compare and swap: cached models are read from the "
+                "database.",
+                hint=f'Use "BACKEND": "{MEMCACHED}", "LOCATION": "127.0.0.1:11211".',
+                id="caching.E007" if level is Error else "caching.W003",
+            )
+        elif isinstance(cache, MemcachedCache) and not any(cache._servers):
+            yield level(
+                f"CACHES[{alias!r}] has no LOCATION: cached models are read from the database.",
+                hint='Add the address of Memcached, for example "LOCATION": "127.0.0.1:11211".',
+                id="caching.E011" if level is Error else "caching.W005",
             )
         elif isinstance(cache, LocalMemoryCache) and not settings.DEBUG:
-            yield Error(
+            yield level(
                 f"CACHES[{alias!r}] is in the memory of one process: others serve stale rows.",
-                hint=f"Use {SwapMixin.__module__}.MemcachedCache; this one is for trying out.",
-                id="caching.E008",
+                hint=f'Use "BACKEND": "{MEMCACHED}" where more than one process runs.',
+                id="caching.E008" if level is Error else "caching.W004",
             )
+
+
+# The databases
 
 
 def _databases() -> Iterator[CheckMessage]:
-    said = getattr(settings, "CACHING_SAME_DATABASE", {})
+    answered = getattr(settings, "CACHING_SAME_DATABASE", {})
     for one, two in combinations(connections, 2):
         a, b = connections[one].settings_dict, connections[two].settings_dict
         alike = a["ENGINE"] == b["ENGINE"] and a["NAME"] == b["NAME"]
         there = (a["HOST"], str(a["PORT"])) == (b["HOST"], str(b["PORT"]))
-        if alike and not there and two not in said and one not in said:
+        if alike and not there and two not in answered and one not in answered:
             yield Warning(
                 f"Are the databases {one!r} and {two!r} the same one?",
                 hint=(

@@ -1,13 +1,30 @@
-"""What stands under a key: a row, a reader's lease or the holds of writers."""
+"""What stands under a key: nothing, a row, a reader's lease or the holds of writers.
+
+This module imports nothing of the recipe. `SwapCache` is the contract that a cache has to keep for
+all of this: look at what stands under a key, and replace it only if it still stands there.
+"""
 
 import time
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from secrets import token_hex
 from typing import Any, NamedTuple
 
-from .marks import NO_TEST, is_over, test_of
+from django.core.cache.backends.base import BaseCache
 
-TICK = 2  # seconds that holds are kept longer: Memcached counts whole ones, from its last tick
+TICK = 2  # seconds that holds are kept longer: Memcached counts whole seconds, from its last tick
+
+
+class State(StrEnum):
+    """What can stand under a key, in the words that the admin, /watch/ and `verify_cache` use."""
+
+    NOTHING = "nothing"
+    ROW = "row"
+    LEASE = "lease"
+    HOLDS = "holds"
+    OTHER = "other"  # a value of the application, or a row that can't be used
+    NO_ANSWER = "no answer"  # the cache could not be asked
 
 
 class Row(bytes):
@@ -18,7 +35,7 @@ class Row(bytes):
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A reader's lease: whose `token` it bears may fill."""
+    """A reader's lease: the reader with this `token` may fill."""
 
     token: str
 
@@ -30,11 +47,11 @@ class Holds:
     deadlines: dict[str, float]
 
     def plus(self, token: str, deadline: float) -> "Holds":
-        """Return these and one more."""
+        """Return these holds and one more."""
         return Holds(self._standing() | {token: deadline})
 
     def minus(self, token: str) -> "Holds":
-        """Return these without `token`, and without those whose deadline has passed."""
+        """Return these holds without `token`, and without those whose deadline has passed."""
         standing = self._standing()
         standing.pop(token, None)
         return Holds(standing)
@@ -45,19 +62,19 @@ class Holds:
 
     @property
     def timeout(self) -> float:
-        """Seconds that they are to be kept: to the latest deadline, and never less."""
+        """Seconds that the entry has to stand: until the latest deadline, and never less."""
         return max(self.deadlines.values()) - time.time() + TICK
 
 
 class Seen(NamedTuple):
-    """What was seen under a key, and the token by which to tell whether it still stands there."""
+    """A value seen under a key, and the cache's token that tells whether it still stands there."""
 
     value: Any
     token: Any
 
 
 class Swap(NamedTuple):
-    """Put `value` for `timeout` seconds in the place of what was `seen`; EXPIRE takes it away."""
+    """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry."""
 
     seen: Seen
     value: Any
@@ -66,33 +83,50 @@ class Swap(NamedTuple):
 
 ABSENT = Seen(None, None)
 EXPIRE = object()
+STATES: dict[type, State] = {
+    type(None): State.NOTHING,
+    Row: State.ROW,
+    Lease: State.LEASE,
+    Holds: State.HOLDS,
+}
 
 
-def new_token(alias: str) -> str:
-    """Return a random token: nobody else's. Inside a TestCase it also bears the test's mark."""
-    token = token_hex(8)
-    test = test_of(alias)
-    return token if test == NO_TEST else f"{test.hex()}.{token}"
+def state_of(value: Any) -> State:
+    """Return the state of an entry whose value is `value`."""
+    return STATES.get(type(value), State.OTHER)
 
 
-def living(value: Any) -> Any:
-    """Return `value`, what stands under a key, without leases and holds of tests that are over.
-
-    A test that ends in the middle leaves them behind, and the next one has the same pks. So one
-    that bears a mark is nobody's, unless that test is under way in this process.
-    """
-    if isinstance(value, Lease):
-        return None if is_of_the_past(value.token) else value
-    if isinstance(value, Holds):
-        deadlines = {t: end for t, end in value.deadlines.items() if not is_of_the_past(t)}
-        return Holds(deadlines) if deadlines else None
-    return value
+def new_token() -> str:
+    """Return a random token, which no other reader or writer has."""
+    return token_hex(8)
 
 
-def is_of_the_past(token: str) -> bool:
-    """Does `token` bear the mark of a test that is over, or not under way in this process?"""
-    test, _, _ = token.rpartition(".")
-    try:
-        return bool(test) and is_over(bytes.fromhex(test))
-    except ValueError:
-        return True  # no token of ours: what can't be read is nobody's
+class SwapCache(BaseCache):
+    """The contract: a Django cache that can also compare and swap."""
+
+    def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
+        """Return what stands under each of `keys`, leases and holds too, ABSENT for nothing."""
+        raise NotImplementedError
+
+    def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
+        """Do each swap whose key still has what was seen there; return the keys that changed.
+
+        One round trip to each server.
+        """
+        raise NotImplementedError
+
+
+class NoCache(SwapCache):
+    """In place of a cache that can't compare and swap: always empty, and refuses no change."""
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        return default
+
+    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+        return {}
+
+    def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
+        return dict.fromkeys(keys, ABSENT)
+
+    def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
+        return set(swaps)

@@ -13,9 +13,9 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management import BaseCommand, CommandError, call_command
 
-from cars import servers
-from cars.carfile import SHIPPED
+from cars.lab import servers
 from cars.models import Car
+from cars.stock.files import SHIPPED
 
 ACCOUNT = PASSWORD = "demo"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -12,8 +12,8 @@ from django.db.models import Q
 from django.template.defaultfilters import pluralize
 from tqdm import tqdm
 
-from cars.carfile import COLUMNS, BadFile, read_cars, to_row
 from cars.models import Car
+from cars.stock.files import COLUMNS, BadFile, read_cars, to_row
 
 BATCH = 1000  # rows compared and inserted at a time
 

@@ -4,11 +4,9 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management import BaseCommand, CommandError
-from django.test import override_settings
-from django.test.utils import setup_databases, teardown_databases
 from tqdm import tqdm
 
-from cars.tests.runner import surroundings
+from cars.lab.walks.database import test_database
 
 
 class Command(BaseCommand):
@@ -29,24 +27,20 @@ class Command(BaseCommand):
         parser.add_argument("--without", metavar="RULE", help="switch that rule of the design off")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with surroundings(), override_settings(DEBUG=False):
-            from cars.tests.interleavings import cases  # needs the models of the tests
+        with test_database():
+            from cars.lab.walks import cases  # needs the lab's models
 
             names = options["case"]
             names = names or [*cases.ONE_WRITER, *cases.TWO_WRITERS, *cases.TWO_AND_TWO]
-            databases = setup_databases(verbosity=0, interactive=False, aliases={"default"})
-            try:
-                wrong = [name for name in names if self.walk(name, **options)]
-            finally:
-                teardown_databases(databases, verbosity=0)
+            wrong = [name for name in names if self.walk(name, **options)]
         if wrong:
             raise CommandError(f"Something is wrong in: {'; '.join(wrong)}")
 
     def walk(self, name: str, **options: Any) -> bool:
         """Walk the case `name`, print what was found, and return whether anything is wrong."""
-        from cars.tests.interleavings.rules import RULES, without
-        from cars.tests.interleavings.walks import replay, walk_all, walk_some
-        from cars.tests.interleavings.world import world
+        from cars.lab.walks.determined import world
+        from cars.lab.walks.rules import RULES, without
+        from cars.lab.walks.walk import replay, walk_all, walk_some
 
         rule, schedules = options["without"], options["schedules"]
         if rule and rule not in RULES:

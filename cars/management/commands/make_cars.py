@@ -9,8 +9,8 @@ from django.db import DatabaseError
 from django.template.defaultfilters import pluralize
 from tqdm import tqdm
 
-from cars.lot import SEED, invented_cars
 from cars.models import Car
+from cars.stock.invented import SEED, invented_cars
 
 BATCH = 5000  # cars inserted by one transaction, so that others can write in between
 

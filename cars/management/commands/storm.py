@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
-from cars.storm.run import missing_servers, storm
+from cars.lab.storm.run import missing_servers, storm
 
 from .demo import end_on_signals
 

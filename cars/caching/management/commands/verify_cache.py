@@ -6,9 +6,13 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connections
-from tqdm import tqdm
 
 from ... import verify
+from ...entries import State
+from ...registry import CachedModel
+from ..progress import progress
+
+OTHERS = (State.LEASE, State.HOLDS, State.OTHER, State.NOTHING)
 
 
 class Command(BaseCommand):
@@ -34,25 +38,26 @@ class Command(BaseCommand):
         if sample is not None and sample < 1:
             raise CommandError("--sample takes a number of rows, 1 or more.")
         stale = 0
-        for table in verify.tables(database):
-            outcomes = self._compare(table, sample)
+        for cached in verify.all_cached(database):
+            outcomes = self._compare(cached, sample)
             counts = Counter(outcomes.values())
             stale += counts[verify.STALE]
-            figures = ", ".join(f"{counts[what]} {what}" for what in verify.OUTCOMES)
-            self.stdout.write(f"{table.model._meta.label} ({table.alias}): {figures}")
+            rows = ", ".join(f"{counts[what]} {what}" for what in (verify.FRESH, verify.STALE))
+            others = ", ".join(f"{counts[state]} {state}" for state in OTHERS)
+            self.stdout.write(f"{cached.model._meta.label} ({cached.alias}): {rows}; {others}")
             for key in [key for key, what in outcomes.items() if what == verify.STALE][:10]:
                 self.stdout.write(f"  stale: {key}")
         if stale:
             raise CommandError(
-                f"{stale} stale. Were they written past Django? Tell the cache by "
-                "Model.objects.expire(pks)."
+                f"{stale} stale. Were they written by SQL that Django doesn't see? Tell the cache "
+                "with Model.objects.expire(pks)."
             )
 
-    def _compare(self, table: verify.Table, sample: int | None) -> dict[str, str]:
+    def _compare(self, cached: CachedModel, sample: int | None) -> dict[str, str]:
         outcomes: dict[str, str] = {}
-        rows = verify.count(table, sample)
-        with tqdm(total=rows, desc=table.model.__name__, unit="row", disable=None) as bar:
-            for pks in verify.chunks(table, sample):
-                outcomes |= verify.compare(table, pks)
-                bar.update(min(len(pks), rows - bar.n))
+        rows = verify.count(cached, sample)
+        with progress(rows, cached.model.__name__, "row") as advance:
+            for pks in verify.chunks(cached, sample):
+                outcomes |= verify.compare(cached, pks)
+                advance(len(pks))
         return outcomes

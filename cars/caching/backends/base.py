@@ -1,0 +1,93 @@
+"""What the backends have in common: they show rows as objects, and hide leases and holds."""
+
+from collections.abc import Collection
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+
+from ..databases import test_namespace
+from ..entries import ABSENT, Holds, Lease, Row, SwapCache
+from ..registry import is_key
+from ..rows import unpack
+
+HIDDEN = (Lease, Holds)
+
+
+class SwapMixin(SwapCache):
+    """For a Django cache backend that implements the contract of SwapCache.
+
+    `get`, `get_many` and `has_key` see the object of a row, and a miss where there is a lease, a
+    hold or a row that can't be used.
+    """
+
+    _pickle: bool  # OPTIONS["pickle"]
+
+    def make_key(self, key: str, version: int | None = None) -> str:
+        """Return the key on the server: inside a TestCase, the recipe's keys are the test's own."""
+        namespace = test_namespace()
+        if namespace and is_key(str(key)):
+            key = f"{namespace}{key}"
+        return super().make_key(key, version)
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        return _visible(super().get(key, default, version), default)
+
+    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+        found = super().get_many(keys, version)
+        visible = {key: _visible(value, ABSENT) for key, value in found.items()}
+        return {key: value for key, value in visible.items() if value is not ABSENT}
+
+    def has_key(self, key: str, version: int | None = None) -> bool:
+        return self.get(key, self._missing_key, version) is not self._missing_key
+
+    def add(
+        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> bool:
+        self._refuse_pickle(value)
+        return super().add(key, value, timeout, version)
+
+    def set(
+        self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> None:
+        self._refuse_pickle(value)
+        super().set(key, value, timeout, version)
+
+    def set_many(
+        self, data: dict[str, Any], timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
+    ) -> list[str]:
+        for value in data.values():
+            self._refuse_pickle(value)
+        return super().set_many(data, timeout, version)
+
+    def _refuse_pickle(self, value: Any) -> None:
+        if not self._pickle and type(value) not in (int, Row, Lease, Holds):
+            refuse_unless_plain(value)
+
+
+def _visible(value: Any, default: Any) -> Any:
+    if type(value) is Row:
+        value = unpack(value)
+        return default if value is None else value
+    return default if type(value) in HIDDEN else value
+
+
+def refuse_unless_plain(value: Any) -> None:
+    """Raise TypeError unless `value` is plain data: what comes back is what was stored."""
+    if type(value) is list:
+        for item in value:
+            refuse_unless_plain(item)
+    elif type(value) is dict:
+        for name, item in value.items():
+            if type(name) is not str:
+                raise TypeError(f"{name!r} can't be stored as a key of a dict: {PLAIN_ONLY}")
+            refuse_unless_plain(item)
+    elif type(value) is int and not -(2**63) <= value < 2**64:
+        raise TypeError(f"{value!r} can't be stored inside a list or a dict: {PLAIN_ONLY}")
+    elif value is not None and type(value) not in (bool, int, float, str, bytes):
+        raise TypeError(f"{value!r} can't be stored: {PLAIN_ONLY}")
+
+
+PLAIN_ONLY = (
+    "only strings, bytes, numbers, booleans, None, and lists and dicts of those can be, "
+    "with strings as keys and numbers of 64 bits, because OPTIONS['pickle'] is False."
+)

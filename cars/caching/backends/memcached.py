@@ -1,0 +1,74 @@
+"""The backend for Memcached."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django.core.cache.backends.memcached import PyMemcacheCache
+from pymemcache.client.base import normalize_server_spec
+
+from ..entries import ABSENT, Seen, Swap
+from .base import SwapMixin
+from .client import SafeClient, SafeHashClient, Serde, client_of_this_thread
+
+# What pymemcache's clients are given unless OPTIONS say otherwise: by default they would wait
+# without a limit, and raise when a server is down.
+DEFAULTS = {"connect_timeout": 0.5, "timeout": 0.5, "no_delay": True, "ignore_exc": True}
+
+# OPTIONS that have no effect: each thread has a client of its own, so there is no pool, and no
+# server takes the keys of one that is down (see SafeHashClient).
+NOT_TAKEN = {"use_pooling", "max_pool_size", "pool_idle_timeout", "lock_generator"}
+NOT_TAKEN |= {"retry_attempts", "retry_timeout", "dead_timeout"}
+
+
+class MemcachedCache(SwapMixin, PyMemcacheCache):
+    """Django's PyMemcacheCache, with `gets_many` and `cas_many`."""
+
+    def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
+        super().__init__(server, params)
+        options = DEFAULTS | self._options
+        self._pickle = options.pop("pickle", True)
+        self._options = {name: options[name] for name in options.keys() - NOT_TAKEN}
+        self._options["serde"] = Serde(self._pickle)
+        self._name = f"{self._servers} {params}"
+
+    @property
+    def _cache(self) -> SafeClient | SafeHashClient:
+        return client_of_this_thread(self._name, self._new_client)
+
+    def _new_client(self) -> SafeClient | SafeHashClient:
+        if len(self._servers) == 1:  # a HashClient would choose a server for every key
+            options = {name: value for name, value in self._options.items() if name != "hasher"}
+            return SafeClient(normalize_server_spec(self._servers[0]), **options)
+        return SafeHashClient(self._servers, **self._options)
+
+    def close(self, **kwargs: Any) -> None:
+        """Keep the connection: Django calls this at the end of every request."""
+
+    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
+        """Return the key as the server has it."""
+        name = self.make_key(key, version)
+        # Django checks character by character; this accepts most keys at once.
+        if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
+            self.validate_key(name)
+        return name
+
+    def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
+        names = {self.make_and_validate_key(key): key for key in keys}
+        client = self._cache
+        seen = dict.fromkeys(keys, ABSENT)
+        for name, (value, cas) in client.gets_many(list(names)).items():
+            seen[names[name]] = Seen(value, (client.server_of(name).sock, cas))
+        return seen
+
+    def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
+        names = {self.make_and_validate_key(key): key for key in swaps}
+        client = self._cache
+        by_server: dict[SafeClient, dict[str, Swap]] = {}
+        for name, key in names.items():
+            timeout = self.get_backend_timeout(max(1, swaps[key].timeout))
+            swap = swaps[key]._replace(timeout=timeout)
+            by_server.setdefault(client.server_of(name), {})[name] = swap
+        stored: set[str] = set()
+        for server, swaps_of_server in by_server.items():
+            stored |= server.swap_many(swaps_of_server)
+        return {names[name] for name in stored}

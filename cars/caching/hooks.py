@@ -1,0 +1,175 @@
+"""Catching the writes: which signals of which classes hold and release, and the end of a request.
+
+Writes are caught by database table, not by class: a proxy, a parent, a child or the historical
+model of a migration writes the same rows. So every class on a cached table is connected as soon as
+it is prepared.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+from weakref import WeakSet
+
+from django.core.cache import close_caches
+from django.core.signals import request_finished
+from django.db import close_old_connections, models, router
+from django.db.models.fields.related import lazy_related_operation
+from django.db.models.signals import (
+    class_prepared,
+    post_delete,
+    post_save,
+    pre_delete,
+    pre_save,
+)
+from django.dispatch import receiver
+
+from . import transactions
+from .manager import CacheManager, has_own_queryset
+from .registry import cached_model, is_cached, register, written_by
+
+ModelClass = type[models.Model]
+
+
+# Every class on a cached table, as soon as it is prepared
+
+
+@receiver(class_prepared)
+def _prepare(sender: ModelClass, **kwargs: Any) -> None:
+    _connect_referring(sender)
+    if sender.__module__ == "__fake__":  # a historical model of a migration
+        if is_cached(sender):
+            _adopt(sender)
+        return
+    manager = next((m for m in sender._meta.managers if isinstance(m, CacheManager)), None)
+    concrete = sender._meta.concrete_model
+    register(concrete, manager.config if manager else None)
+    if manager and not hasattr(concrete, "key"):
+        concrete.key = _key
+    # Parents and their proxies were prepared before it was known that they share cached rows.
+    for root in (concrete, *concrete._meta.all_parents):
+        for model in _with_subclasses(root):
+            if is_cached(model):
+                _connect(model)
+                _give_base_manager(model)
+
+
+def _key(instance: models.Model) -> str:
+    """Return the key of this row in the cache."""
+    model = type(instance)
+    alias = router.db_for_write(model, instance=instance)
+    return cached_model(model._meta.concrete_model, alias).key(instance.pk)
+
+
+def _give_base_manager(model: ModelClass) -> None:
+    """Let Django's own writes (SET_NULL, related `add`) go through a QuerySet that holds."""
+    meta = model._meta
+    if meta.base_manager_name is None:
+        for manager in meta.managers:
+            if isinstance(manager, CacheManager) and not has_own_queryset(manager):
+                meta.base_manager_name = manager.name
+                meta._expire_cache()
+                return
+
+
+def _adopt(model: ModelClass) -> None:
+    """Give a historical model a CacheManager, so that its writes hold too."""
+    manager = CacheManager()
+    meta = model._meta
+    meta.local_managers = [own for own in meta.local_managers if own.name != "objects"]
+    model.add_to_class("objects", manager)
+    meta.default_manager_name = meta.base_manager_name = "objects"
+    meta._expire_cache()
+    _connect(model)
+
+
+# Saves and deletes
+
+
+def _before_save(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
+    transactions.before_save(sender, instance, using)
+
+
+def _after_save(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
+    transactions.after_save(sender, instance, using)
+
+
+def _before_delete(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
+    transactions.before_delete(sender, instance, using)
+
+
+def _after_delete(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
+    if is_cached(sender):
+        transactions.after_delete(using)
+
+
+_connected: WeakSet[ModelClass] = WeakSet()
+
+
+def _connect(model: ModelClass) -> None:
+    """Catch the saves and deletes of `model`, a class on a cached table."""
+    if model in _connected:
+        return
+    _connected.add(model)
+    # Django knows senders by id(), and the historical classes of migrations come and go. So each
+    # receiver asks again whether its sender's table is a cached one.
+    pre_save.connect(_before_save, sender=model)
+    post_save.connect(_after_save, sender=model)
+    pre_delete.connect(_before_delete, sender=model)
+    post_delete.connect(_after_delete, sender=model)
+    for field in model._meta.local_fields:
+        if field.remote_field and _is_written_past_querysets(field):
+            lazy_related_operation(_connect_target, model, field.remote_field.model, field=field)
+
+
+# Foreign keys that a delete of their target sets to a default, or to what a function returns:
+# Django writes them by SQL that goes past every QuerySet.
+
+SEEN = {models.CASCADE, models.DO_NOTHING, models.PROTECT, models.RESTRICT}
+
+
+def _is_written_past_querysets(field: models.Field) -> bool:
+    on_delete = field.remote_field.on_delete
+    return on_delete not in SEEN and not getattr(on_delete, "lazy_sub_objs", False)
+
+
+def _connect_target(model: ModelClass, target: ModelClass, field: models.Field) -> None:
+    def hold_referring(instance: models.Model, using: str, **kwargs: Any) -> None:
+        if isinstance(instance, target):
+            rows = model._base_manager.using(using).filter(**{field.name: instance})
+            pks = list(rows.order_by().values_list("pk", flat=True))
+            if pks:
+                transactions.hold(written_by(model, using), pks, using)
+
+    # Kept on the class of the target, so that it goes when a historical class goes.
+    target = target._meta.concrete_model
+    target._caching_receivers = [*getattr(target, "_caching_receivers", ()), hold_referring]
+    for sender in _with_subclasses(target):
+        _connect_referring(sender)
+
+
+def _connect_referring(target: ModelClass) -> None:
+    """Let the deletes of `target`, which may be a proxy that was prepared late, hold such rows."""
+    for hold_referring in getattr(target, "_caching_receivers", ()):
+        pre_delete.connect(hold_referring, sender=target)
+
+
+def _with_subclasses(model: ModelClass) -> Iterator[ModelClass]:
+    """Yield `model`, its proxies and its children, and theirs."""
+    yield model
+    for subclass in model.__subclasses__():
+        if not subclass._meta.abstract:
+            yield from _with_subclasses(subclass)
+
+
+# The end of a request
+
+
+def settle_before_connections_close() -> None:
+    """Settle the transactions of a request at its end, before Django closes connections.
+
+    A closed connection can't tell how its transaction ended; and settling after the caches are
+    closed would open theirs again.
+    """
+    for end in (close_old_connections, close_caches):
+        request_finished.disconnect(end)
+    for end in (transactions.settle_all, close_old_connections, close_caches):
+        request_finished.connect(end)

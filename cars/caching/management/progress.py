@@ -1,0 +1,36 @@
+"""A progress bar: tqdm's if it is installed, else a line with a percentage."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+try:
+    from tqdm import tqdm
+except ImportError:
+    tqdm = None
+
+
+@contextmanager
+def progress(total: int, title: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how many of `total` are done, in a terminal only; yield a function that adds to them."""
+    done = 0
+    bar = tqdm(total=total, desc=title, unit=unit, disable=None) if tqdm else None
+    line = bar is None and sys.stderr.isatty() and total > 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        count = min(count, total - done)
+        done += count
+        if bar is not None:
+            bar.update(count)
+        elif line:
+            sys.stderr.write(f"\r{title}: {100 * done // total} %")
+            sys.stderr.flush()
+
+    try:
+        yield advance
+    finally:
+        if bar is not None:
+            bar.close()
+        elif line:
+            sys.stderr.write("\n")

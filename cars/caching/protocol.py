@@ -1,0 +1,319 @@
+"""The protocol: how readers fill and writers hold, so that no stale row is ever served.
+
+Under a key stands nothing, a row, a reader's lease or the holds of writers. A reader or a writer
+fills only if its own token stood there before its SELECT, and puts the row only if it still does.
+A writer's hold stands from before the COMMIT on, so it breaks every fill whose SELECT was too
+early.
+
+The functions here know nothing of transactions: `transactions` says when to call them.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Collection
+from functools import cache as memoize
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from django.conf import settings
+from django.db.models import Model, QuerySet
+
+from . import events
+from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
+from .registry import CachedModel, Keys
+from .rows import make_instance, pack, unpack, was_unpacked
+
+logger = logging.getLogger(__name__)
+
+DEFAULTS = {
+    "CACHING_HOLD": 600,  # seconds that a hold stands: longer than any transaction
+    "CACHING_LEASE": 10,  # seconds that a reader has to fill
+    "CACHING_WAIT": 0.25,  # seconds that other readers wait for that fill
+}
+TRIES = 20  # at a change that is refused because others have changed the entry
+LONGEST_PAUSE = 0.05  # seconds between two tries, or between two looks at another reader's lease
+CHUNK = 500  # keys in one round trip
+
+Values = list[Any]  # of one row, in the order of `CachedModel.names`
+
+
+def setting(name: str) -> float:
+    """Return the setting `name`, in seconds."""
+    return getattr(settings, name, DEFAULTS[name])
+
+
+# Readers
+
+
+def look_up(cached: CachedModel, key: str) -> Model | None:
+    """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
+    started = perf_counter()
+    value = cached.cache.get(key)
+    if not was_unpacked(value, cached.model):
+        return None
+    events.tell(events.HIT, cached.model, started, key)
+    return value
+
+
+def look_up_many(cached: CachedModel, keys: Collection[str]) -> dict[str, Model]:
+    """Return, by key, the rows with these keys that are in the cache: one round trip."""
+    started = perf_counter()
+    values = cached.cache.get_many(keys) if keys else {}
+    found = {key: value for key, value in values.items() if was_unpacked(value, cached.model)}
+    events.tell(events.HIT, cached.model, started, *found)
+    return found
+
+
+def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
+    """Return the rows with these keys, which the cache didn't have; one SELECT fills them all."""
+    started = perf_counter()
+    lease = Lease(new_token())
+    seen = _take_leases(cached, keys, lease)
+    found, waiting = {}, {}
+    for key, (value, _) in seen.items():
+        if instance := _row(cached, value):
+            found[key] = instance
+            events.tell(events.WAITED, cached.model, started, key)
+        elif isinstance(value, Lease) and value != lease:
+            waiting[key] = keys[key]
+        else:
+            held = isinstance(value, Holds)
+            events.tell(events.HELD if held else events.MISS, cached.model, started, key)
+    missed = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
+    leased = {key: seen[key] for key in missed if seen[key].value == lease}
+    found |= _instances(cached, fill(cached, missed, leased)[0])
+    if waiting:
+        found |= _wait(cached, waiting, started)
+    return found
+
+
+def warm(cached: CachedModel, keys: Keys) -> None:
+    """Fill these keys where nothing stands, as a reader would that needs no answer."""
+    lease = Lease(new_token())
+    seen = _take_leases(cached, keys, lease)
+    leased = {key: at for key, at in seen.items() if at.value == lease}
+    fill_or_log(cached, {key: keys[key] for key in leased}, leased)
+
+
+def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, Seen]:
+    """Lease those of `keys` with nothing or an unusable row; return what stands now."""
+    timeout = setting("CACHING_LEASE")
+    cache = cached.cache
+    cache.cas_many({key: Swap(ABSENT, lease, timeout) for key in keys})
+    seen = cache.gets_many(keys)
+    unusable = {
+        key: Swap(at, lease, timeout)
+        for key, at in seen.items()
+        if not (at is ABSENT or isinstance(at.value, (Lease, Holds)) or _row(cached, at.value))
+    }
+    if unusable:
+        cache.cas_many(unusable)
+        seen |= cache.gets_many(unusable)
+    return seen
+
+
+def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
+    """Wait until others have filled these keys, for a bounded time; then ask the database."""
+    found, left = {}, dict(keys)
+    deadline = time.monotonic() + setting("CACHING_WAIT")
+    pause = 0.001
+    while left and (seconds := deadline - time.monotonic()) > 0:
+        time.sleep(min(pause, seconds))
+        pause = min(pause * 1.5, LONGEST_PAUSE)
+        seen = cached.cache.gets_many(left)
+        left = {key: pk for key, pk in left.items() if isinstance(seen[key].value, Lease)}
+        for key in seen.keys() - left.keys():
+            if instance := _row(cached, seen[key].value):
+                found[key] = instance
+    for key in keys:
+        outcome = events.WAITED if key in found else events.GIVEN_UP
+        events.tell(outcome, cached.model, started, key)
+    rest = {key: pk for key, pk in keys.items() if key not in found}
+    return found | read_database(cached, rest)
+
+
+def _row(cached: CachedModel, value: Any) -> Model | None:
+    """Return the instance of `cached` that `value` is the row of, or None."""
+    instance = unpack(value) if isinstance(value, Row) else None
+    return instance if was_unpacked(instance, cached.model) else None
+
+
+# The database
+
+
+def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
+    """Return the values of the rows with these keys, by key, from one SELECT.
+
+    The key of a row is made from the pk that the database returns. So a row that the database
+    finds by another spelling (a collation for which "a" equals "A") is left out.
+    """
+    if not keys:
+        return {}
+    pks = list(keys.values())
+    # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
+    condition = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
+    found = _all_rows(cached).filter(**condition)
+    return {key: values for pk, *values in found if (key := cached.key(pk)) in keys}
+
+
+@memoize
+def _all_rows(cached: CachedModel) -> QuerySet:
+    # Made once: a QuerySet is faster to filter than to make.
+    rows = cached.model._base_manager.using(cached.alias)
+    return rows.order_by().values_list("pk", *cached.names)
+
+
+def read_database(cached: CachedModel, keys: Keys) -> dict[str, Model]:
+    """Return the rows with these keys as the database has them now, and fill nothing."""
+    return _instances(cached, select(cached, keys))
+
+
+def _instances(cached: CachedModel, rows: dict[str, Values]) -> dict[str, Model]:
+    return {key: make_instance(cached, values) for key, values in rows.items()}
+
+
+# Filling
+
+
+def fill(
+    cached: CachedModel, keys: Keys, claimed: dict[str, Seen]
+) -> tuple[dict[str, Values], set[str]]:
+    """SELECT these keys, and put the rows of `claimed`, which have our token and no other.
+
+    Where a row can't be put (there is none, it can't be packed or is too large, no answer) our
+    token is removed. All of it by comparing: an entry that others have changed stays as it is.
+    Returns the rows, and the keys that our token is gone from.
+    """
+    started = perf_counter()
+    expire = {key: Swap(at, EXPIRE, 0) for key, at in claimed.items()}
+    try:
+        rows = select(cached, keys)
+        packed = {key: _packed(cached, key, rows[key]) for key in claimed if key in rows}
+        timeout = cached.config.timeout
+        put = {
+            key: Swap(claimed[key], row, timeout) for key, row in packed.items() if row is not None
+        }
+        done = cached.cache.cas_many(expire | put)
+    except BaseException:
+        cached.cache.cas_many(expire)
+        raise
+    if refused := put.keys() - done:
+        done |= cached.cache.cas_many({key: expire[key] for key in refused})
+    for key in done:
+        filled = key in put and key not in refused
+        events.tell(events.FILLED if filled else events.EXPIRED, cached.model, started, key)
+    return rows, done
+
+
+def fill_or_log(cached: CachedModel, keys: Keys, claimed: dict[str, Seen]) -> set[str]:
+    """Fill as `fill` does; an error is logged. Returns the keys that our token is gone from."""
+    try:
+        return fill(cached, keys, claimed)[1]
+    except Exception:
+        logger.exception("The rows of %s could not be put into the cache", sorted(claimed))
+        return set(claimed)
+
+
+def _packed(cached: CachedModel, key: str, values: Values) -> Row | None:
+    try:
+        return pack(cached, values)
+    except Exception:
+        logger.exception("The row %s could not be packed, and stays out of the cache", key)
+        return None
+
+
+# Writers
+
+
+def hold(cached: CachedModel, keys: Collection[str], token: str) -> None:
+    """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
+
+    To be called before the COMMIT. A hold that can't be put does not stop the write.
+    """
+    deadline = time.time() + setting("CACHING_HOLD")
+    _change(cached, keys, partial(add_holds, cached, token, deadline))
+
+
+def release(cached: CachedModel, keys: Keys, token: str) -> None:
+    """Remove the hold `token` from these keys, since the write is committed, and fill them."""
+    _change(cached, keys, partial(release_holds, cached, token, keys))
+
+
+def withdraw(cached: CachedModel, keys: Collection[str], token: str) -> None:
+    """Remove the hold `token` from these keys, and fill nothing; the last one expires the entry."""
+    _change(cached, keys, partial(remove_holds, cached, token))
+
+
+def forget(cached: CachedModel, keys: Collection[str]) -> int:
+    """Remove the rows with these keys, but no leases and no holds; return how many there were."""
+    removed = 0
+    for begin in range(0, len(keys), CHUNK):
+        seen = cached.cache.gets_many(list(keys)[begin : begin + CHUNK])
+        rows = {key: Swap(at, EXPIRE, 0) for key, at in seen.items() if isinstance(at.value, Row)}
+        removed += len(cached.cache.cas_many(rows))
+    return removed
+
+
+# What a writer does with what stands under some keys. Each function returns the keys that are
+# done; the rest were refused, since others have changed them.
+
+
+def add_holds(cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]) -> set[str]:
+    swaps = {}
+    for key, at in seen.items():
+        standing = at.value if isinstance(at.value, Holds) else Holds({})
+        holds = standing.plus(token, deadline)
+        swaps[key] = Swap(at, holds, holds.timeout)
+    return cached.cache.cas_many(swaps)
+
+
+def release_holds(cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]) -> set[str]:
+    absent = {key: keys[key] for key, at in seen.items() if at is ABSENT}
+    alone = {key: at for key, at in seen.items() if _is_only_hold(at.value, token)}
+    done = remove_holds(cached, token, {k: at for k, at in seen.items() if k not in alone})
+    if absent:
+        warm(cached, absent)
+    if alone:
+        done |= fill_or_log(cached, {key: keys[key] for key in alone}, alone)
+    return done
+
+
+def remove_holds(cached: CachedModel, token: str, seen: dict[str, Seen]) -> set[str]:
+    # Others' holds are written again even without ours among them: that breaks a fill that
+    # another release has begun with a SELECT from before our COMMIT.
+    standing = {key: at for key, at in seen.items() if at is not ABSENT}
+    done = cached.cache.cas_many({key: _without(at, token) for key, at in standing.items()})
+    return done | (seen.keys() - standing.keys())
+
+
+def _is_only_hold(value: Any, token: str) -> bool:
+    return (
+        isinstance(value, Holds) and token in value.deadlines and not value.minus(token).deadlines
+    )
+
+
+def _without(at: Seen, token: str) -> Swap:
+    """Return the swap that leaves others' holds; a row or a lease shows that our hold was lost."""
+    holds = at.value.minus(token) if isinstance(at.value, Holds) else Holds({})
+    return Swap(at, holds, holds.timeout) if holds.deadlines else Swap(at, EXPIRE, 0)
+
+
+def _change(
+    cached: CachedModel, keys: Collection[str], change: Callable[[dict[str, Seen]], set[str]]
+) -> None:
+    """Show `change` what stands under these keys until all are done, TRIES times at most."""
+    started = perf_counter()
+    left = sorted(keys)
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
+        done: set[str] = set()
+        for begin in range(0, len(left), CHUNK):
+            done |= change(cached.cache.gets_many(left[begin : begin + CHUNK]))
+        left = [key for key in left if key not in done]
+        if not left:
+            return
+    logger.warning("Given up after %d tries to change %s in the cache", TRIES, left[:10])
+    events.tell(events.REFUSED, cached.model, started, *left)

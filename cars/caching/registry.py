@@ -1,0 +1,173 @@
+"""Which models are cached, and which of them share a row."""
+
+import logging
+from collections.abc import Iterable, KeysView
+from dataclasses import dataclass
+from functools import cache as memoize
+from functools import cached_property
+from typing import Any
+
+from django.core.cache import caches
+from django.core.cache.backends.dummy import DummyCache
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import IntegerField, Model
+
+from .databases import canonical
+from .entries import NoCache, SwapCache
+from .keys import text_of
+
+logger = logging.getLogger(__name__)
+
+NO_CACHE = NoCache({})
+Keys = dict[str, Any]  # pks by their keys
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What a CacheManager was given: seconds a row stays, the prefix of its keys, which cache."""
+
+    timeout: int | None
+    prefix: str
+    cache: str
+
+
+@dataclass(frozen=True)
+class CachedModel:
+    """A cached model on one database."""
+
+    model: type[Model]
+    alias: str
+
+    @cached_property
+    def config(self) -> Config:
+        """What its manager was given."""
+        return _configs[self.model]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of a row's values, in their order."""
+        return [field.attname for field in self.model._meta.concrete_fields]
+
+    @property
+    def cache(self) -> SwapCache:
+        """The cache that its rows are in; NO_CACHE if that one can't compare and swap."""
+        cache = caches[self.config.cache]
+        return cache if isinstance(cache, SwapCache) else _no_cache(self.config.cache, cache)
+
+    def key(self, pk: Any) -> str:
+        """Return the key of the row `pk`: model name, dot, pk, for example "Car.1".
+
+        On another database than the default one it ends in an alias, for example "Car.1@archive".
+        Raises what Django raises for an invalid `pk`.
+        """
+        if type(pk) is not int or not self._has_integer_pk:
+            pk = text_of(self.model._meta.pk, pk)
+        key = f"{self._name}{pk}"
+        if self.alias == DEFAULT_DB_ALIAS or canonical(self.alias) == DEFAULT_DB_ALIAS:
+            return key
+        return f"{key}@{canonical(self.alias)}"
+
+    def keys(self, pks: Iterable[Any]) -> Keys:
+        """Return `pks` by their keys."""
+        return {self.key(pk): pk for pk in pks}
+
+    @cached_property
+    def _name(self) -> str:
+        return _name(self.model, self.config)
+
+    @cached_property
+    def _has_integer_pk(self) -> bool:
+        return isinstance(self.model._meta.pk, IntegerField)
+
+
+def _no_cache(alias: str, cache: Any) -> NoCache:
+    if not isinstance(cache, DummyCache):  # Django's way to switch caching off
+        _warn_once(alias, f"{type(cache).__module__}.{type(cache).__qualname__}")
+    return NO_CACHE
+
+
+@memoize
+def _warn_once(alias: str, backend: str) -> None:
+    logger.warning(
+        "CACHES[%r] is a %s, which can't compare and swap: cached models are read from the "
+        "database. Use the backend %s.backends.MemcachedCache.",
+        alias,
+        backend,
+        __package__,
+    )
+
+
+@memoize
+def cached_model(model: type[Model], alias: str) -> CachedModel:
+    """Return the CachedModel of `model` on the database `alias`.
+
+    Raises ImproperlyConfigured if its manager was added after the class was made.
+    """
+    if model not in _configs:
+        raise ImproperlyConfigured(
+            f"{model._meta.label} is not cached: its CacheManager was added after the class was "
+            "made, so the cache isn't told of writes. Declare the manager in the class body."
+        )
+    return CachedModel(model, alias)
+
+
+_configs: dict[type[Model], Config] = {}
+_families: dict[str, set[type[Model]]] = {}  # by database table: the cached models to be held
+
+
+def _name(model: type[Model], config: Config) -> str:
+    return f"{config.prefix}{model.__name__}."
+
+
+def register(model: type[Model], config: Config | None) -> None:
+    """Note that the rows of `model` are cached (if there is a config) or share a cached one's.
+
+    A child by multi-table inheritance shares its row with its parents: a write of any of them
+    changes what is cached of all.
+    """
+    if config:
+        _configs.setdefault(model, config)
+    tables = [model._meta.db_table, *(p._meta.db_table for p in model._meta.all_parents)]
+    family = {model} if config else set()
+    for table in tables:
+        family |= _families.get(table, set())
+    if not family:
+        return
+    for table, members in list(_families.items()):
+        if members & family:
+            tables.append(table)
+    for table in tables:
+        _families[table] = family
+
+
+def cached_models() -> KeysView[type[Model]]:
+    """Return every cached model."""
+    return _configs.keys()
+
+
+def config_of(model: type[Model]) -> Config:
+    """Return what the manager of `model`, a cached model, was given."""
+    return _configs[model]
+
+
+def is_cached(model: type[Model]) -> bool:
+    """Is a row of `model` cached, or a part of a row that is cached?"""
+    return model._meta.concrete_model._meta.db_table in _families
+
+
+def is_key(key: str) -> bool:
+    """Is `key` the key of a cached model's row?"""
+    return key.startswith(tuple(_name(*item) for item in _configs.items()))
+
+
+def written_by(model: type[Model], alias: str) -> list[CachedModel]:
+    """Return the cached models whose rows a write through `model` changes.
+
+    They are found by the name of the database table. So this works for proxies, parents, children
+    and the historical models of migrations alike. Those without a cache are left out.
+    """
+    family = _families.get(model._meta.concrete_model._meta.db_table, ())
+    members = sorted(family, key=lambda member: member._meta.label)
+    written = [cached_model(member, alias) for member in members]
+    return [cached for cached in written if cached.cache is not NO_CACHE]

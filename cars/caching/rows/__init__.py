@@ -1,0 +1,11 @@
+"""Rows: the values of a database row, packed for the cache, and made an instance again.
+
+packing      values to bytes and back
+fingerprint  which model, schema and database a packed row is of
+instances    values to an instance
+"""
+
+from .instances import make_instance
+from .packing import pack, unpack, was_unpacked
+
+__all__ = ["make_instance", "pack", "unpack", "was_unpacked"]

@@ -1,0 +1,40 @@
+"""The recipe's own source, as the start page shows it: read from the code, so it can't drift."""
+
+import inspect
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from django.conf import settings
+
+from cars.caching import CacheManager, hooks
+from cars.models import Car
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a source file, and what it does in a few words."""
+
+    title: str
+    path: str
+    code: str
+
+
+def _excerpt(title: str, thing: Any, only: str = "") -> Excerpt:
+    """Return the source of `thing`, or just its lines that contain `only`."""
+    lines = inspect.getsource(thing).splitlines()
+    path = Path(inspect.getsourcefile(thing)).relative_to(settings.BASE_DIR)
+    code = "\n".join(line for line in lines if only in line)
+    return Excerpt(title, path.as_posix(), dedent(code))
+
+
+@cache
+def excerpts() -> list[Excerpt]:
+    """Return what shows the idea of the recipe in one screen."""
+    return [
+        _excerpt("A model says that it is cached", Car, only="CacheManager()"),
+        _excerpt("A read goes through the cache", CacheManager.cache),
+        _excerpt("A write reaches the cache by signals", hooks._connect),
+    ]

@@ -1,0 +1,191 @@
+"""Servers started for a while on this machine: by the demo, the tests and the benchmarks.
+
+`python -m cars.lab.servers COMMAND` runs COMMAND, for example `manage.py test`, on a
+PostgreSQL of its own.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback interface that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def has_memcached() -> bool:
+    """Is there a `memcached` program on the PATH?"""
+    return shutil.which("memcached") is not None
+
+
+@contextmanager
+def memcached(*options: str, port: int = 0) -> Iterator[str]:
+    """Run a Memcached of 64 MB on the loopback interface; yield its host:port, stop it at the end.
+
+    Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    port = port or free_port()
+    command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", *options]
+    if os.geteuid() == 0:
+        command += ["-u", "root"]  # it refuses to run as root unless told to
+    with _running(command, port):
+        yield f"127.0.0.1:{port}"
+
+
+@contextmanager
+def redis() -> Iterator[str]:
+    """Run a Redis on the loopback interface that writes no files; yield its host:port.
+
+    Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    port = free_port()
+    command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
+    with _running(command, port, stdout=subprocess.DEVNULL):
+        yield f"127.0.0.1:{port}"
+
+
+def postgresql_programs() -> Path | None:
+    """Return the folder of PostgreSQL's server programs; Debian keeps it off the PATH."""
+    found = shutil.which("initdb")
+    folders = [Path(found).parent] if found else sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    return folders[-1] if folders else None
+
+
+def has_postgresql() -> bool:
+    """Are PostgreSQL's server programs on this machine?"""
+    return postgresql_programs() is not None
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """Run an empty PostgreSQL on the loopback interface; yield a DATABASE_URL; it leaves no trace.
+
+    Raises RuntimeError if its programs aren't there or it doesn't answer within 10 seconds.
+    """
+    programs = postgresql_programs()
+    if not programs:
+        raise RuntimeError("no PostgreSQL server on this machine (Debian: apt install postgresql)")
+    port = free_port()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        # It refuses to run as root.
+        user = {"user": "postgres"} if os.geteuid() == 0 else {}
+        if user:
+            shutil.chown(folder, "postgres")
+        data = f"{folder}/data"
+        initdb = [programs / "initdb", "-D", data, "-U", "carsite", "-A", "trust", "-E", "UTF8"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
+        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
+        # Nothing here outlives the server, so nothing needs to reach the disk.
+        command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
+        # SIGKILL would leave its shared memory behind; SIGQUIT ends it at once too.
+        options = {"stderr": subprocess.DEVNULL, "cwd": folder, **user}
+        with _running(command, port, end_by=signal.SIGQUIT, **options):
+            yield f"postgres://carsite@127.0.0.1:{port}/postgres"
+
+
+@contextmanager
+def _running(
+    command: list, port: int, end_by: int = signal.SIGKILL, **options: Any
+) -> Iterator[None]:
+    """Run `command`, a server at `port` with nothing to save: it ends at once, with the block.
+
+    Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    # In a session of its own: a Ctrl-C in the terminal is for us, and we stop it when we end.
+    process = subprocess.Popen(command, start_new_session=True, **options)
+    try:
+        _wait_until_it_answers(process, port)
+        yield
+    finally:
+        process.send_signal(end_by)
+        process.wait()
+
+
+def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"no answer from: {' '.join(map(str, process.args))}") from None
+            time.sleep(0.01)
+
+
+@contextmanager
+def site(
+    listener: socket.socket, application: str = "carsite.wsgi", **environ: str
+) -> Iterator[subprocess.Popen]:
+    """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
+
+    It is there when the block begins, and gone within 3 seconds of its end, whatever its
+    connections are at. Raises RuntimeError if it doesn't answer /healthz within a minute.
+    """
+    host, port = listener.getsockname()[:2]
+    command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
+    command += ["--pythonpath", str(settings.BASE_DIR), "--bind", f"fd://{listener.fileno()}"]
+    # One worker, since the debug toolbar keeps its panels in the memory of one process.
+    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    command += ["--graceful-timeout", "1", "--no-control-socket"]
+    process = subprocess.Popen(
+        command,
+        env={**os.environ, **environ},
+        pass_fds=[listener.fileno()],
+        start_new_session=True,  # as above
+    )
+    listener.close()  # only gunicorn has it now: when it ends the port is free
+    try:
+        _wait_until_healthy(process, host, port)
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(2)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_until_healthy(process: subprocess.Popen, host: str, port: int) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            # On 0.0.0.0 this machine answers; a Host that debug allows by itself.
+            with closing(HTTPConnection(host, port, timeout=5)) as connection:
+                connection.request("GET", "/healthz", headers={"Host": "localhost"})
+                status = connection.getresponse().status
+            if status >= 500:
+                raise RuntimeError(f"the site answers {status} at /healthz")
+            return
+        except (OSError, HTTPException):
+            if process.poll() is not None:
+                raise RuntimeError(f"gunicorn ended with status {process.returncode}") from None
+            if time.monotonic() > deadline:
+                raise RuntimeError("no answer from the site at /healthz") from None
+            time.sleep(0.05)
+
+
+def main(command: list[str]) -> int:
+    """Run `command` with a DATABASE_URL that leads to an empty PostgreSQL; return its status."""
+    with postgresql() as url:
+        return subprocess.call(command, env={**os.environ, "DATABASE_URL": url})
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Which cases are walked by the tests, and by the command unless it is told others."""
+
+ONE_WRITER = (
+    "save read read",
+    "atomic read read",
+    "rollback read read",
+    "savepoint read read",
+    "delete read read",
+    "update read read",
+    "create read read absent",
+    "insert read read absent",
+    "doubt read read",
+    "atomic read read-atomic",
+    "atomic read read cached",
+    "atomic read read killed",
+    "save read read lost cached",
+    "rollback read read lost",
+    "save read lost killed cached",
+)
+TWO_WRITERS = (
+    "save save read",
+    "save atomic read",
+    "atomic atomic read",
+    "save rollback read",
+    "atomic rollback read",
+    "atomic savepoint read",
+    "save delete read",
+    "update delete read",
+    "create delete read",
+    "create atomic read absent",
+    "insert update read absent",
+    "save save read cached",
+    "atomic update read cached",
+    "atomic delete read cached",
+    "rollback update read cached",
+    "doubt atomic read cached",
+    "atomic atomic read killed cached",
+    "save delete read killed cached",
+    "save rollback read lost cached",
+)
+TWO_WRITERS_ON_SQLITE = (
+    "save save read",
+    "save atomic read",
+    "atomic atomic read",
+    "atomic rollback read",
+    "atomic delete read cached",
+    "update save read cached",
+)
+TWO_AND_TWO = (
+    "save atomic read read",
+    "save rollback read read",
+    "atomic update read read cached",
+)
+
+# What catches the removal of each rule.
+CATCHES = {
+    "hold before COMMIT": "atomic atomic read",
+    "holds are a set": "save save read",
+    "never a plain delete": "save save save read",
+    "rewrite when lost": "save save lost cached",
+    "compare the token": "atomic read read",
+    "fresh SELECT": "save save read cached",
+    "unknown outcome: keep the hold": "doubt atomic read cached",
+}
+
+# Small enough to run all schedules there are, without and with a rule switched off.
+SMALL = (
+    ("atomic read", None),
+    ("read read lost cached", None),
+    ("atomic read", "compare the token"),
+    ("save save", "fresh SELECT"),
+)
+
+RECIPE_2009 = ("2009 save save read", "2009 rollback save read", "2009 atomic read read")

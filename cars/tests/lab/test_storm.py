@@ -1,0 +1,141 @@
+"""A short storm on real servers; `manage.py storm` runs longer ones."""
+
+from io import StringIO
+from multiprocessing import get_context
+from unittest import mock, skipIf
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import SimpleTestCase, tag
+
+from cars.lab.storm.record import COUNTS, DIRTY, EXCUSED, RIGHT, STALE, Record
+from cars.lab.storm.run import Figures, missing_servers, storm
+
+
+class RecordTests(SimpleTestCase):
+    """The verdicts of the storm."""
+
+    def setUp(self):
+        self.record = Record(get_context("spawn"), rows=1, processes=2)
+
+    def write(self, sound=True, deletes=False):
+        number = self.record.new_number()
+        self.record.commit_begins(0, number, deletes)
+        self.record.commit_answered(0, number, sound)
+        return number
+
+    def test_a_read_of_the_last_write_is_right(self):
+        number = self.write()
+        self.assertEqual(self.record.verdict(0, number, self.record.known(0)), RIGHT)
+
+    def test_a_read_of_what_a_committed_write_replaced_is_stale(self):
+        old = self.write()
+        self.write()
+        self.assertEqual(self.record.verdict(0, old, self.record.known(0)), STALE)
+
+    def test_a_read_that_began_before_the_commit_may_find_what_was_before(self):
+        old = self.write()
+        before = self.record.known(0)
+        self.write()
+        self.assertEqual(self.record.verdict(0, old, before), RIGHT)
+
+    def test_a_read_of_what_was_never_committed_is_dirty(self):
+        number = self.record.new_number()
+        self.assertEqual(self.record.verdict(0, number, self.record.known(0)), DIRTY)
+
+    def test_a_read_of_a_commit_whose_answer_is_under_way_is_right(self):
+        number = self.record.new_number()
+        self.record.commit_begins(0, number, deletes=False)
+        self.assertEqual(self.record.verdict(0, number, self.record.known(0)), RIGHT)
+
+    def test_a_row_read_after_its_delete_is_stale(self):
+        number = self.write()
+        self.write(deletes=True)
+        self.assertEqual(self.record.verdict(0, number, self.record.known(0)), STALE)
+        self.assertEqual(self.record.verdict(0, None, self.record.known(0)), RIGHT)
+
+    def test_a_row_that_is_there_and_not_found_is_stale(self):
+        self.write()
+        self.assertEqual(self.record.verdict(0, None, self.record.known(0)), STALE)
+
+    def test_what_a_write_with_a_loss_replaced_is_excused_until_it_is_released(self):
+        old = self.write()
+        number = self.write(sound=False)
+        self.assertEqual(self.record.verdict(0, old, self.record.known(0)), EXCUSED)
+        self.record.released(0, number)
+        self.assertEqual(self.record.verdict(0, old, self.record.known(0)), STALE)
+
+    def test_a_loss_excuses_nothing_older_than_the_last_write_without_one(self):
+        oldest = self.write()
+        self.write()
+        self.write(sound=False)
+        self.assertEqual(self.record.verdict(0, oldest, self.record.known(0)), STALE)
+
+    def test_losses_tell_themselves_while_under_way_and_afterwards(self):
+        before = self.record.losses(0)
+        with self.record.losing(1, 0):
+            self.assertTrue(any(loss % 2 for loss in self.record.losses(0)))
+        self.assertNotEqual(self.record.losses(0), before)
+        self.assertFalse(any(loss % 2 for loss in self.record.losses(0)))
+
+
+class CommandTests(SimpleTestCase):
+    """What `manage.py storm` says."""
+
+    def run_command(self, stale=0, dirty=0, stale_at_rest=0):
+        counts = dict.fromkeys(COUNTS, 0) | {"reads": 1000, "hits": 900}
+        figures = Figures(counts | {"stale": stale, "dirty": dirty}, stale_at_rest, ["an example"])
+        out, err = StringIO(), StringIO()
+        with (
+            mock.patch("cars.management.commands.storm.storm", return_value=figures),
+            mock.patch("cars.management.commands.storm.missing_servers", return_value=[]),
+            mock.patch("cars.management.commands.storm.end_on_signals"),
+        ):
+            try:
+                call_command("storm", stdout=out, stderr=err)
+            except SystemExit as end:
+                return end.code, out.getvalue()
+        return 0, out.getvalue()
+
+    def test_it_ends_well_if_nothing_was_stale(self):
+        status, printed = self.run_command()
+        self.assertEqual(status, 0)
+        self.assertIn("90.0%", printed)
+
+    def test_it_ends_with_status_1_if_anything_was_stale_or_dirty(self):
+        for what in ("stale", "dirty", "stale_at_rest"):
+            with self.subTest(what):
+                self.assertEqual(self.run_command(**{what: 1})[0], 1)
+
+    def test_it_says_in_one_line_which_servers_it_misses(self):
+        with (
+            mock.patch("cars.lab.servers.has_postgresql", return_value=False),
+            mock.patch("cars.lab.servers.has_memcached", return_value=False),
+            self.assertRaisesMessage(CommandError, "A storm needs PostgreSQL and Memcached"),
+        ):
+            call_command("storm")
+
+
+# The storm has servers of its own; once is enough, so it goes with the tests on PostgreSQL.
+if connection.vendor == "postgresql":
+
+    @tag("processes")
+    @skipIf(missing_servers(), f"no {' and no '.join(missing_servers())} on this machine")
+    class StormTests(SimpleTestCase):
+        """The recipe under load, and that of 2009."""
+
+        def test_no_read_is_stale(self):
+            figures = storm(seconds=20, fills=10_000, quiet=True)
+            print(f"\nA storm:\n{figures}")
+            self.assertEqual(figures.examples, [])
+            self.assertEqual(figures.counts["stale"], 0)
+            self.assertEqual(figures.counts["dirty"], 0)
+            self.assertEqual(figures.stale_at_rest, 0)
+            self.assertGreaterEqual(figures.counts["fills"], 10_000)
+            self.assertGreaterEqual(figures.hit_ratio, 0.8)
+
+        def test_the_recipe_of_2009_serves_stale_and_dirty_reads(self):
+            figures = storm(seconds=6, recipe="2009", quiet=True)
+            print(f"\nA storm on the recipe of 2009:\n{figures}")
+            self.assertGreater(figures.counts["stale"], 0)
+            self.assertGreater(figures.counts["dirty"], 0)

@@ -1,0 +1,198 @@
+"""What a read and a write cost."""
+
+from django.db import transaction
+from django.test import TransactionTestCase
+
+from cars.tests.support.costs import CostMixin
+from cars.tests.support.zoo.models import Keeper, Plain
+
+
+class ReadCostTests(CostMixin, TransactionTestCase):
+    """One `get` for a hit; one SELECT and little more for a miss."""
+
+    def rows(self, number):
+        """Make rows, none of them cached, and return their pks."""
+        created = Plain.objects.bulk_create(Plain(name=str(n)) for n in range(number))
+        self.empty()
+        return [row.pk for row in created]
+
+    def test_a_hit_is_one_get_and_nothing_else(self):
+        (pk,) = self.rows(1)
+        Plain.objects.cache(pk)
+        with self.counted() as cost:
+            Plain.objects.cache(pk)
+        self.assertEqual(cost.queries, [])
+        self.assertEqual(cost.commands, {"get": 1, "set": 0, "other": 0})
+        self.assertEqual(cost.round_trips, 1)
+
+    def test_a_hit_in_a_transaction_is_one_get_and_nothing_else(self):
+        (pk,) = self.rows(1)
+        Plain.objects.cache(pk)
+        with transaction.atomic():
+            with self.counted() as cost:
+                Plain.objects.cache(pk)
+        self.assertEqual(cost.queries, [])
+        self.assertEqual(cost.commands, {"get": 1, "set": 0, "other": 0})
+
+    def test_many_hits_are_one_round_trip(self):
+        pks = self.rows(25)
+        Plain.objects.cache_many(pks)
+        with self.counted() as cost:
+            self.assertEqual(len(Plain.objects.cache_many(pks)), 25)
+        self.assertEqual(cost.queries, [])
+        self.assertEqual(cost.commands, {"get": 25, "set": 0, "other": 0})
+        self.assertEqual(cost.round_trips, 1)
+
+    def test_a_miss_is_one_select_and_at_most_four_commands(self):
+        (pk,) = self.rows(1)
+        with self.counted() as cost:
+            Plain.objects.cache(pk)
+        self.assertEqual((len(cost.queries), cost.selects), (1, 1))
+        self.assertLessEqual(cost.in_all, 4)
+        self.assertLessEqual(cost.round_trips, 4)
+
+    def test_a_row_that_does_not_exist_costs_no_more_than_a_miss(self):
+        with self.counted() as cost, self.assertRaises(Plain.DoesNotExist):
+            Plain.objects.cache(1)
+        self.assertEqual((len(cost.queries), cost.selects), (1, 1))
+        self.assertLessEqual(cost.in_all, 4)
+
+    def test_a_miss_in_a_transaction_costs_one_select_more_after_the_commit(self):
+        (pk,) = self.rows(1)
+        with self.counted() as cost:
+            with transaction.atomic():
+                Plain.objects.cache(pk)
+        self.assertEqual(cost.selects, 2)
+        self.assertLessEqual(cost.in_all, 4)
+
+    def test_many_misses_are_one_select_and_as_many_round_trips_as_one(self):
+        for number in (2, 25, 400):
+            with self.subTest(number):
+                pks = self.rows(number)
+                with self.counted() as cost:
+                    self.assertEqual(len(Plain.objects.cache_many(pks)), number)
+                self.assertEqual((len(cost.queries), cost.selects), (1, 1))
+                self.assertLessEqual(cost.round_trips, 4)
+
+    def test_misses_among_hits_are_one_select_and_as_many_round_trips(self):
+        pks = self.rows(25)
+        Plain.objects.cache_many(pks[:10])
+        with self.counted() as cost:
+            self.assertEqual(list(Plain.objects.cache_many(pks)), pks)
+        self.assertEqual((len(cost.queries), cost.selects), (1, 1))
+        self.assertLessEqual(cost.round_trips, 4)
+        self.assertLessEqual(cost.in_all, 25 + 15 * 3)
+
+
+class WriteCostTests(CostMixin, TransactionTestCase):
+    """One SELECT and six cache commands at most, beside what an uncached model costs."""
+
+    def setUp(self):
+        self.cached = Plain.objects.create(name="a")
+        self.uncached = Keeper.objects.create(name="a")
+
+    def assertCheap(self, write, times=1):
+        """`write(cached)` costs little more than `write(uncached)`."""
+        with self.counted() as plain:
+            write(self.uncached)
+        self.assertEqual(plain.in_all, 0)
+        with self.counted() as cost:
+            write(self.cached)
+        self.assertLessEqual(cost.selects - plain.selects, times)
+        self.assertLessEqual(len(cost.queries) - len(plain.queries), times)
+        self.assertGreater(cost.in_all, 0)
+        self.assertLessEqual(cost.in_all, 6 * times)
+
+    def test_a_save_in_autocommit(self):
+        self.assertCheap(lambda instance: instance.save())
+
+    def test_a_save_of_a_row_that_is_not_cached(self):
+        self.empty()
+        self.assertCheap(lambda instance: instance.save())
+
+    def test_a_save_in_a_transaction(self):
+        def write(instance):
+            with transaction.atomic():
+                instance.save()
+
+        self.assertCheap(write)
+
+    def test_two_saves_in_one_transaction(self):
+        def write(instance):
+            with transaction.atomic():
+                instance.save()
+                instance.save()
+
+        self.assertCheap(write, times=2)
+
+    def test_a_create_in_autocommit(self):
+        self.assertCheap(lambda instance: type(instance).objects.create(name="b"))
+
+    def test_a_create_in_a_transaction(self):
+        def write(instance):
+            with transaction.atomic():
+                type(instance).objects.create(name="b")
+
+        self.assertCheap(write)
+
+    def test_a_create_with_a_pk_of_ones_own(self):
+        self.assertCheap(lambda instance: type(instance)(pk=77, name="b").save())
+
+    def test_a_save_that_is_rolled_back(self):
+        def write(instance):
+            with transaction.atomic():
+                instance.save()
+                transaction.set_rollback(True)
+            Plain.objects.cache_many([])  # where what has been held is let go
+
+        self.assertCheap(write)
+
+    def test_a_delete(self):
+        with self.counted() as cost:
+            self.cached.delete()
+        self.assertLessEqual(cost.in_all, 6)
+
+
+class MassWriteCostTests(CostMixin, TransactionTestCase):
+    """Eight round trips for a thousand rows: a hold and a release, each reads and writes."""
+
+    MOST = 8
+
+    def assertFewRoundTrips(self, write):
+        """`write(rows)` takes so many for each thousand of rows, cached ones."""
+        for thousands in (1, 2):
+            rows = Plain.objects.bulk_create(Plain(name="a") for _ in range(1000 * thousands))
+            Plain.objects.cache_many([row.pk for row in rows])
+            with self.subTest(thousands=thousands), self.counted() as cost:
+                write(rows)
+            self.assertGreater(cost.round_trips, 0)
+            self.assertLessEqual(cost.round_trips, self.MOST * thousands)
+            self.assertLessEqual(cost.in_all, 6 * len(rows))
+            Plain.objects.all().delete()
+
+    def test_an_update(self):
+        self.assertFewRoundTrips(lambda rows: Plain.objects.update(number=1))
+
+    def test_an_update_in_a_transaction(self):
+        def write(rows):
+            with transaction.atomic():
+                Plain.objects.update(number=1)
+
+        self.assertFewRoundTrips(write)
+
+    def test_a_bulk_update(self):
+        self.assertFewRoundTrips(lambda rows: Plain.objects.bulk_update(rows, ["number"]))
+
+    def test_a_bulk_create_that_updates(self):
+        def write(rows):
+            Plain.objects.bulk_create(
+                rows, update_conflicts=True, unique_fields=["id"], update_fields=["number"]
+            )
+
+        self.assertFewRoundTrips(write)
+
+    def test_a_delete(self):
+        self.assertFewRoundTrips(lambda rows: Plain.objects.all().delete())
+
+    def test_expire(self):
+        self.assertFewRoundTrips(lambda rows: Plain.objects.expire(row.pk for row in rows))

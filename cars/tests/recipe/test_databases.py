@@ -1,0 +1,182 @@
+"""Several databases: whose row is it, and is it the same database by another name?"""
+
+from unittest import mock
+
+from django.db import connections, transaction
+from django.db.models import F
+from django.test import TestCase, override_settings
+
+from cars.caching.databases import canonical
+from cars.caching.registry import CachedModel
+from cars.tests.support.assertions import HeldMixin, entry
+from cars.tests.support.caches import forget
+from cars.tests.support.zoo.models import Animal, Dog, Keeper, Pair, Pet, Plain, PlainProxy, Uuid
+
+ARCHIVE = "archive"
+archived = Plain.objects.db_manager(ARCHIVE)
+
+
+class ToArchive:
+    """A router that sends Plain to the other database."""
+
+    def db_for_write(self, model, **hints):
+        return ARCHIVE if model._meta.concrete_model is Plain else None
+
+    db_for_read = db_for_write
+
+
+class ReplicaRouter:
+    """A router that reads where it doesn't write."""
+
+    def db_for_read(self, model, **hints):
+        return ARCHIVE
+
+    def db_for_write(self, model, **hints):
+        return "default"
+
+    def allow_relation(self, *objects, **hints):
+        return True
+
+
+class TwoDatabasesTests(HeldMixin, TestCase):
+    databases = {"default", ARCHIVE}
+
+    def setUp(self):
+        forget()
+        self.here = Plain.objects.create(pk=1, name="here")
+        self.there = archived.create(pk=1, name="there")
+
+    def test_the_keys_of_another_database_say_so(self):
+        self.assertEqual(self.here.key(), "Plain.1")
+        self.assertEqual(self.there.key(), "Plain.1@archive")
+        self.assertEqual(CachedModel(Pair, ARCHIVE).key((1, "a@b")), "Pair.1,a%40b@archive")
+
+    def test_rows_do_not_mix(self):
+        for _ in range(2):
+            self.assertEqual(Plain.objects.cache(1).name, "here")
+            self.assertEqual(archived.cache(1).name, "there")
+            self.assertEqual(archived.cache(1)._state.db, ARCHIVE)
+            self.assertEqual(PlainProxy.objects.db_manager(ARCHIVE).cache(1).name, "there")
+            forget()
+
+    def test_a_row_missing_in_one_is_not_found_in_the_other(self):
+        Plain.objects.create(pk=2, name="here")
+        with self.assertRaises(Plain.DoesNotExist):
+            archived.cache(2)
+
+    def test_a_write_holds_the_row_of_its_own_database(self):
+        Plain.objects.cache(1)
+        self.there.name = "x"
+        writes = (
+            lambda: self.there.save(),
+            lambda: archived.update(name="y"),
+            lambda: Plain.objects.using(ARCHIVE).filter(pk=1).update(name="z"),
+            lambda: archived.bulk_update([Plain(pk=1, name="w")], ["name"]),
+            lambda: Plain(pk=1, name="v").save(using=ARCHIVE),
+            lambda: Plain(pk=1).delete(using=ARCHIVE),
+        )
+        for number, write in enumerate(writes):
+            with self.subTest(number), self.assertHeld(self.there, alias=ARCHIVE):
+                write()
+        with self.assertNumQueries(0):
+            self.assertEqual(Plain.objects.cache(1).name, "here")
+
+    def test_a_row_saved_into_the_other_database_is_a_row_of_its_own(self):
+        Plain.objects.cache(1)
+        with self.assertHeld(self.there, alias=ARCHIVE), transaction.atomic(using=ARCHIVE):
+            self.here.name = "copy"
+            self.here.save(using=ARCHIVE)
+        self.assertEqual(archived.cache(1).name, "copy")
+        self.assertEqual(Plain.objects.cache(1).name, "here")
+
+    def test_an_upsert_and_a_cascade_in_the_other_database(self):
+        uuid = Uuid.objects.using(ARCHIVE).create(name="a")
+        with self.assertHeld(uuid, alias=ARCHIVE):
+            Uuid.objects.using(ARCHIVE).bulk_create(
+                [Uuid(name="a", number=5)],
+                update_conflicts=True,
+                unique_fields=["name"],
+                update_fields=["number"],
+            )
+        keeper = Keeper.objects.using(ARCHIVE).create(name="Ann")
+        pet = Pet.objects.using(ARCHIVE).create(name="x", owner=keeper, vet=keeper)
+        with self.assertHeld(pet, alias=ARCHIVE):
+            keeper.delete()
+        dog = Dog.objects.using(ARCHIVE).create(name="Rex")
+        with self.assertHeld(dog, Animal.objects.using(ARCHIVE).get(), alias=ARCHIVE):
+            dog.delete()
+
+    def test_expire_in_the_other_database(self):
+        archived.cache(1)
+        with connections[ARCHIVE].cursor() as cursor:
+            cursor.execute('UPDATE "zoo_plain" SET "name" = %s', ["x"])
+        Plain.objects.expire([1])
+        self.assertEqual(archived.cache(1).name, "there")
+        archived.expire([1])
+        self.assertRight(Plain, 1, ARCHIVE)
+
+    @override_settings(DATABASE_ROUTERS=[ToArchive()])
+    def test_a_model_that_a_router_sends_to_another_database(self):
+        self.assertEqual(Plain(pk=1).key(), "Plain.1@archive")
+        self.assertEqual(Plain.objects.cache(1).name, "there")
+        with self.assertHeld(self.there, alias=ARCHIVE):
+            Plain.objects.update(name="x")
+        with self.assertHeld(self.there, alias=ARCHIVE), transaction.atomic(using=ARCHIVE):
+            Plain(pk=1, name="y").save()
+        self.assertEqual(Plain.objects.cache(1).name, "y")
+
+    @override_settings(DATABASE_ROUTERS=[ReplicaRouter()])
+    def test_a_row_is_read_where_it_is_written_not_from_a_replica(self):
+        forget()
+        self.assertEqual(Plain.objects.get(pk=1).name, "there")
+        self.assertEqual(Plain.objects.cache(1).name, "here")
+        row = Plain.objects.get(pk=1)
+        self.assertEqual(row.key(), "Plain.1")
+        row.name = "new"
+        with self.assertHeld(self.here):
+            row.save()
+        Plain.objects.using(ARCHIVE).filter(pk=1).update(number=7)
+        with self.assertHeld(self.here):
+            Plain.objects.filter(name="new").update(number=F("number") + 1)
+        self.assertEqual(Plain.objects.cache(1).number, 1)
+
+
+class OneDatabaseTests(HeldMixin, TestCase):
+    """Two aliases of one database."""
+
+    databases = {"default", ARCHIVE}
+
+    def setUp(self):
+        forget()
+        self.row = Plain.objects.create(pk=1, name="a")
+        self.assertEqual(canonical(ARCHIVE), ARCHIVE)
+
+    def test_the_setting_makes_them_share_keys(self):
+        with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
+            self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1")
+        self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1@archive")
+
+    def test_a_write_by_one_holds_the_row_that_the_other_reads(self):
+        archived.create(pk=1, name="a")  # it is another database in truth
+        with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
+            Plain.objects.cache(1)
+            with transaction.atomic(using=ARCHIVE):
+                archived.filter(pk=1).update(name="b")
+                self.assertEqual(type(entry(Plain, 1)).__name__, "Holds")
+            self.assertEqual(archived.cache(1).name, "b")
+
+    def test_the_same_engine_host_port_and_name_are_the_same_database(self):
+        here = connections["default"]
+        same = {**connections[ARCHIVE].settings_dict, "NAME": here.settings_dict["NAME"]}
+        if here.vendor == "sqlite" and here.is_in_memory_db():
+            same["NAME"] = "/tmp/one.sqlite3"
+            one = {**here.settings_dict, "NAME": "/tmp/../tmp/one.sqlite3"}
+        else:
+            one = here.settings_dict
+        with (
+            mock.patch.object(connections[ARCHIVE], "settings_dict", same),
+            mock.patch.object(here, "settings_dict", one),
+        ):
+            self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1")
+            same["NAME"] += "2"
+            self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1@archive")

@@ -1,0 +1,52 @@
+"""Raw SQL, another program, a trigger: what Django doesn't see, `expire` tells."""
+
+from django.db import connection, transaction
+from django.test import TestCase
+
+from cars.tests.support.assertions import HeldMixin, entry
+from cars.tests.support.caches import forget
+from cars.tests.support.zoo.models import Animal, Dog, Plain
+
+
+class ExpireTests(HeldMixin, TestCase):
+    SQL = 'UPDATE "zoo_plain" SET "name" = %s WHERE "id" = %s'
+
+    def setUp(self):
+        forget()
+        self.row = Plain.objects.create(name="a")
+
+    def test_expire_in_the_transaction_holds(self):
+        with self.assertHeld(self.row), transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute(self.SQL, ["b", self.row.pk])
+            Plain.objects.expire([self.row.pk])
+        self.assertEqual(Plain.objects.cache(self.row.pk).name, "b")
+
+    def test_expire_in_autocommit_puts_the_row_as_it_is_now(self):
+        Plain.objects.cache(self.row.pk)
+        with connection.cursor() as cursor:
+            cursor.execute(self.SQL, ["b", self.row.pk])
+        self.assertEqual(Plain.objects.cache(self.row.pk).name, "a")
+        Plain.objects.expire([str(self.row.pk)])
+        self.assertRight(Plain, self.row.pk)
+
+    def test_expire_of_a_row_that_is_gone_leaves_nothing(self):
+        Plain.objects.cache(self.row.pk)
+        with connection.cursor() as cursor:
+            cursor.execute('DELETE FROM "zoo_plain"')
+        Plain.objects.expire([self.row.pk])
+        self.assertIsNone(entry(Plain, self.row.pk))
+        self.assertRight(Plain, self.row.pk)
+
+    def test_expire_of_a_child_reaches_its_parent(self):
+        dog = Dog.objects.create(name="Rex")
+        with self.assertHeld(Animal.objects.get(), dog), transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute('UPDATE "zoo_animal" SET "name" = %s', ["Lassie"])
+            Dog.objects.expire([dog.pk])
+
+    def test_a_raw_query_reads_and_writes_nothing(self):
+        (row,) = Plain.objects.raw('SELECT * FROM "zoo_plain"')
+        row.name = "b"
+        with self.assertHeld(row):
+            row.save()

@@ -1,0 +1,229 @@
+"""Ctrl-C in the middle of a call, a fork in the middle of a transaction, a lost connection."""
+
+import os
+import signal
+from unittest.mock import patch
+
+from django.core.cache import cache
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.test import SimpleTestCase
+from pymemcache.client import base
+
+from cars.caching import databases, protocol
+from cars.caching.entries import ABSENT, Holds, Lease, Swap
+from cars.caching.transactions import ON_CONNECTION, settle_all
+from cars.tests.support.caches import MemcachedMixin
+from cars.tests.support.other_clients import ClientsTestCase, elsewhere, read, standing
+from cars.tests.support.zoo.models import Plain
+
+
+def interrupted():
+    """Press Ctrl-C whenever the client waits for an answer in this block."""
+    return patch.object(base, "_recv", side_effect=KeyboardInterrupt)
+
+
+class InterruptedCallTests(MemcachedMixin, ClientsTestCase):
+    """The next call must not read the answer to the one that was interrupted."""
+
+    def assert_the_next_call_reads_its_own_answer(self, call, *args):
+        cache.set("another", "its own")
+        with interrupted(), self.assertRaises(KeyboardInterrupt):
+            call(*args)
+        self.assertEqual(cache.get("another"), "its own")
+        self.assertTrue(cache.has_key("another"))
+
+    def test_a_get(self):
+        self.assert_the_next_call_reads_its_own_answer(cache.get, self.key)
+
+    def test_a_get_of_many(self):
+        self.assert_the_next_call_reads_its_own_answer(cache.get_many, [self.key, "b"])
+
+    def test_a_gets(self):
+        self.assert_the_next_call_reads_its_own_answer(cache.gets_many, [self.key, "b"])
+
+    def test_a_set(self):
+        self.assert_the_next_call_reads_its_own_answer(cache.set, "b", "not its own")
+
+    def test_a_cas(self):
+        swap = Swap(ABSENT, Lease("reader"), 10)
+        self.assert_the_next_call_reads_its_own_answer(cache.cas_many, {"a": swap, "b": swap})
+
+    def test_a_delete(self):
+        self.assert_the_next_call_reads_its_own_answer(cache.delete, "b")
+
+
+class InterruptedTransactionTests(ClientsTestCase):
+    def test_a_hold_that_is_interrupted_is_withdrawn_with_its_transaction(self):
+        put = protocol.hold
+
+        def put_and_interrupt(*args):
+            put(*args)
+            raise KeyboardInterrupt
+
+        with patch.object(protocol, "hold", put_and_interrupt):
+            with self.assertRaises(KeyboardInterrupt), transaction.atomic():
+                self.rename()
+        self.assertEqual(read(self.plain.pk), ("old", "miss"))
+        self.assertEqual(read(self.plain.pk), ("old", "hit"))
+
+    def test_a_commit_hook_that_is_interrupted_leaves_no_stale_row(self):
+        for function in ("select", "release"):
+            with self.subTest(function=function), self.assertRaises(KeyboardInterrupt):
+                with patch.object(protocol, function, side_effect=KeyboardInterrupt):
+                    with transaction.atomic():
+                        self.rename(function)
+            self.assertEqual(elsewhere(read, self.plain.pk)[0], function)
+            self.assertEqual(read(self.plain.pk), (function, "miss"))
+            self.assertEqual(read(self.plain.pk), (function, "hit"))
+
+    def test_a_commit_that_is_interrupted_leaves_the_row_held_or_right(self):
+        commit = connection._commit
+        for done in (False, True):
+
+            def interrupt(done=done):
+                if done:
+                    commit()
+                raise KeyboardInterrupt
+
+            with self.subTest(done=done):
+                with patch.object(connection, "_commit", interrupt):
+                    try:
+                        with transaction.atomic():
+                            self.rename(f"done {done}")
+                    except BaseException as error:  # psycopg covers it by an error of its own
+                        self.assertIsInstance(error, (KeyboardInterrupt, Exception))
+                seen = elsewhere(read, self.plain.pk)
+                self.assertEqual(seen[0], elsewhere(Plain.objects.get).name)
+                settle_all()
+                if not connection.get_autocommit():
+                    transaction.rollback()
+                    transaction.set_autocommit(True)
+                settle_all()
+                truth = Plain.objects.get().name
+                self.assertEqual(elsewhere(read, self.plain.pk)[0], truth)
+                self.assertEqual(read(self.plain.pk), (truth, "hit"))
+
+
+class LostConnectionTests(ClientsTestCase):
+    """Nobody knows whether the COMMIT has been done: the holds stay to their deadline."""
+
+    def assert_held(self):
+        truth = Plain.objects.get().name
+        for _ in range(2):
+            settle_all()
+            self.assertEqual(read(self.plain.pk), (truth, "held"))
+            self.assertEqual(elsewhere(read, self.plain.pk), (truth, "held"))
+        self.assertNotIn(ON_CONNECTION, connections["default"].__dict__)
+
+    def test_a_connection_that_breaks_in_the_commit(self):
+        commit = connection._commit
+        for done in (False, True):
+
+            def lose_it(done=done):
+                if done:
+                    commit()
+                connection.connection.close()
+                raise OperationalError("server closed the connection unexpectedly")
+
+            with self.subTest(done=done):
+                with patch.object(connection, "_commit", lose_it), self.assertRaises(DatabaseError):
+                    with transaction.atomic():
+                        self.rename(f"done {done}")
+                self.assert_held()
+
+    def test_a_connection_that_is_closed_inside_the_transaction(self):
+        with transaction.atomic():
+            self.rename()
+            connection.close()
+            settle_all()
+        self.assertEqual(Plain.objects.get().name, "old")
+        self.assert_held()
+
+    def test_a_connection_that_is_closed_after_the_rollback_before_anybody_looked(self):
+        with self.assertRaises(ValueError), transaction.atomic():
+            self.rename()
+            raise ValueError
+        connection.close()
+        self.assert_held()
+
+
+if connection.vendor == "postgresql":
+
+    class TerminatedTests(LostConnectionTests):
+        def test_a_connection_that_the_server_terminates_before_the_commit(self):
+            def terminate(pid):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+
+            with self.assertRaises(OperationalError), transaction.atomic():
+                self.rename()
+                elsewhere(terminate, connection.connection.info.backend_pid)
+            self.assert_held()
+
+
+def in_child(work):
+    """Return what `work` returns in a forked child, as text."""
+    receive, send = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            signal.alarm(20)
+            os.write(send, str(work()).encode())
+        except BaseException as error:
+            os.write(send, repr(error).encode())
+        finally:
+            os._exit(0)
+    os.close(send)
+    with os.fdopen(receive) as pipe:
+        answer = pipe.read()
+    os.waitpid(child, 0)
+    return answer
+
+
+class ForkTests(ClientsTestCase):
+    def test_a_child_leaves_the_holds_of_its_parent_alone(self):
+        def work():
+            its = connections["default"]
+            its.__dict__[ON_CONNECTION].finish()
+            # As it looks when the transaction is over, without using the parent's connection.
+            its.run_on_commit, its.in_atomic_block, its.autocommit = [], False, True
+            settle_all()
+            return ON_CONNECTION in its.__dict__
+
+        with transaction.atomic():
+            self.rename()
+            # The child has the parent's keys.
+            with patch("cars.tests.support.caches.getpid", return_value=os.getpid()):
+                self.assertEqual(in_child(work), "False")
+            self.assertIsInstance(standing(self.key), Holds)
+            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+        self.assertEqual(read(self.plain.pk), ("new", "hit"))
+
+    def test_a_row_in_memory_of_one_process_is_not_another_ones(self):
+        def identity(name):
+            engine = {"ENGINE": "django.db.backends.sqlite3", "HOST": "", "PORT": "", "NAME": name}
+            with patch.object(connection, "settings_dict", engine):
+                return str(databases.identity(connection))
+
+        self.assertNotEqual(in_child(lambda: identity(":memory:")), identity(":memory:"))
+        self.assertEqual(in_child(lambda: identity("cars.sqlite3")), identity("cars.sqlite3"))
+
+
+class ForkedClientTests(MemcachedMixin, SimpleTestCase):
+    def test_a_child_has_a_client_of_its_own(self):
+        cache.set("one", 1)
+        before = cache._cache
+
+        def work():
+            cache.set("two", 2)
+            return cache.get("two"), cache._cache is before
+
+        self.assertEqual(in_child(work), "(2, False)")
+        self.assertIs(cache._cache, before)
+
+    def test_a_child_leaves_the_sockets_of_its_parent_open(self):
+        cache.set("one", 1)
+        socket = cache._cache.sock
+        in_child(lambda: cache.set("one", 2))
+        self.assertEqual(cache.get("one"), 1)
+        self.assertIs(cache._cache.sock, socket)

@@ -1,0 +1,273 @@
+"""update(), bulk_update(), bulk_create() and raw SQL: no signal tells of them."""
+
+from unittest import mock
+
+import django
+from django.core.exceptions import FieldDoesNotExist, FieldError
+from django.db import transaction
+from django.db.models import Count, F, OuterRef, Subquery, Value
+from django.db.models.functions import Concat
+from django.test import TestCase
+
+from cars.caching import queryset
+from cars.tests.support.assertions import HeldMixin, run
+from cars.tests.support.caches import forget
+from cars.tests.support.zoo.models import (
+    Animal,
+    Dog,
+    Keeper,
+    License,
+    Pair,
+    Pet,
+    Plain,
+    Shelf,
+    Tag,
+    Text,
+)
+
+
+class UpdateTests(HeldMixin, TestCase):
+    def setUp(self):
+        forget()
+        self.one, self.two, self.other = (
+            Plain.objects.create(name=name, number=number)
+            for number, name in enumerate(["a", "a", "b"])
+        )
+
+    def test_a_filtered_update_holds_its_rows_and_no_others(self):
+        Plain.objects.cache(self.other.pk)
+        with self.assertHeld(self.one, self.two):
+            self.assertEqual(Plain.objects.filter(name="a").update(name="c"), 2)
+        with self.assertNumQueries(0):
+            self.assertEqual(Plain.objects.cache(self.other.pk).name, "b")
+
+    def test_an_update_of_all_holds_all(self):
+        with self.assertHeld(self.one, self.two, self.other):
+            self.assertEqual(Plain.objects.update(number=F("number") + 1), 3)
+
+    def test_an_update_in_a_transaction_holds_until_its_end(self):
+        with self.assertHeld(self.one), transaction.atomic():
+            Plain.objects.filter(pk=self.one.pk).update(name="c")
+            Plain.objects.filter(pk=self.one.pk).update(name="d")
+
+    def test_a_row_that_an_update_makes_match_no_more_is_held(self):
+        with self.assertHeld(self.one, self.two):
+            Plain.objects.filter(name="a", number__lt=5).update(name="z", number=9)
+
+    def test_an_annotated_update(self):
+        rows = Plain.objects.annotate(more=F("number") + 1).filter(more=2)
+        with self.assertHeld(self.two):
+            self.assertEqual(rows.update(number=F("more") * 10), 1)
+
+    def test_an_update_by_a_subquery(self):
+        same = Plain.objects.filter(name=OuterRef("name")).order_by("-number")
+        with self.assertHeld(self.one):
+            Plain.objects.filter(pk=self.one.pk).update(number=Subquery(same.values("number")[:1]))
+        self.assertEqual(Plain.objects.get(pk=self.one.pk).number, 1)
+
+    def test_an_ordered_distinct_values_extra_or_locking_update(self):
+        queries = {
+            "ordered": Plain.objects.order_by("-name"),
+            "ordered by an expression": Plain.objects.order_by(Concat("name", Value("x")).desc()),
+            "reversed": Plain.objects.order_by("name").reverse(),
+            "distinct": Plain.objects.distinct(),
+            "values": Plain.objects.values("name"),
+            "values_list": Plain.objects.values_list("number", flat=True),
+            "extra": Plain.objects.extra(where=["number >= 0"], select={"x": "number + 1"}),
+            "locking": Plain.objects.select_for_update(),
+            "only": Plain.objects.only("name"),
+            "defer": Plain.objects.defer("name"),
+            "or": Plain.objects.none() | Plain.objects.all(),
+        }
+        for number, (kind, rows) in enumerate(queries.items()):
+            with self.subTest(kind), self.assertHeld(self.one, self.two, self.other):
+                self.assertEqual(rows.update(number=100 + number), 3)
+
+    def test_an_update_across_a_join(self):
+        keeper = Keeper.objects.create(name="Ann")
+        pet, other = (Pet.objects.create(name=name, owner=keeper) for name in ("x", "y"))
+        Pet.objects.create(name="x")
+        with self.assertHeld(pet):
+            self.assertEqual(Pet.objects.filter(owner__name="Ann", name="x").update(name="z"), 1)
+        with self.assertHeld(pet, other):
+            rows = Pet.objects.filter(owner__pets__owner__name="Ann")
+            self.assertEqual(rows.update(name="w"), 2)
+
+    def test_an_update_of_what_was_grouped(self):
+        keeper = Keeper.objects.create(name="Ann")
+        pet = Pet.objects.create(name="x", owner=keeper)
+        pet.friends.add(keeper, Keeper.objects.create(name="Bob"))
+        lonely = Pet.objects.create(name="y")
+        with self.assertHeld(pet):
+            rows = Pet.objects.annotate(count=Count("friends")).filter(count=2)
+            self.assertEqual(rows.update(name="z"), 1)
+        self.assertEqual(Pet.objects.get(pk=lonely.pk).name, "y")
+
+    def test_an_update_through_a_related_manager(self):
+        keeper = Keeper.objects.create(name="Ann")
+        pet = Pet.objects.create(name="x", owner=keeper)
+        pet.friends.add(keeper)
+        with self.assertHeld(pet):
+            self.assertEqual(keeper.pets.update(name="y"), 1)
+        with self.assertHeld(pet):
+            self.assertEqual(keeper.friends_of.update(name="z"), 1)
+        tag = Tag.objects.create(word="x", on=pet)
+        with self.assertHeld(tag):
+            self.assertEqual(pet.tags.update(word="y"), 1)
+
+    def test_the_methods_of_somebodys_own_queryset_hold(self):
+        shelf = Shelf.objects.create(name="a")
+        with self.assertHeld(shelf):
+            Shelf.objects.named("a").update(name="b")
+
+    def test_an_asynchronous_update_holds(self):
+        with self.assertHeld(self.one):
+            run(lambda: Plain.objects.filter(pk=self.one.pk).aupdate(name="z"))
+
+    def test_an_update_after_distinct_on_a_field_holds_what_it_writes(self):
+        rows = Plain.objects.distinct("name")
+        if django.VERSION >= (6, 1):  # refuses it, and says so
+            with self.assertRaisesMessage(TypeError, "distinct"):
+                rows.update(name="z")
+            return
+        with self.assertHeld(self.one, self.two, self.other):
+            self.assertEqual(rows.update(name="z"), 3)
+
+    def test_more_rows_than_one_query_takes_are_updated_in_chunks(self):
+        with (
+            mock.patch.object(queryset, "CHUNK", 2),
+            self.assertHeld(self.one, self.two, self.other),
+        ):
+            self.assertEqual(Plain.objects.update(name="c"), 3)
+        self.assertEqual(set(Plain.objects.values_list("name", flat=True)), {"c"})
+
+    def test_what_django_refuses_is_refused_in_the_same_words(self):
+        refused = {
+            "sliced": lambda rows: rows[:1],
+            "combined": lambda rows: rows.union(rows.all()),
+            "ordered by an aggregate": lambda rows: rows.annotate(n=Count("pk")).order_by("n"),
+        }
+        for kind, refuse in refused.items():
+            with self.subTest(kind):
+                with self.assertRaises(Exception) as django:
+                    refuse(Keeper.objects.all()).update(name="c")
+                with self.assertRaises(type(django.exception)) as ours:
+                    refuse(Plain.objects.all()).update(name="c")
+                said = str(ours.exception).replace("plain", "keeper").replace("Plain", "Keeper")
+                self.assertEqual(said, str(django.exception))
+        self.assertEqual(Plain.objects.filter(name="c").count(), 0)
+
+    def test_an_update_of_no_rows_checks_its_arguments(self):
+        with self.assertRaises(FieldDoesNotExist):
+            Plain.objects.none().update(nonsense=1)
+        with self.assertRaises(FieldDoesNotExist):
+            Plain.objects.filter(name="nobody").update(nonsense=1)
+        with self.assertRaises(FieldError):
+            Plain.objects.filter(name="nobody").update(number=F("nonsense"))
+        self.assertEqual(Plain.objects.filter(name="nobody").update(number=1), 0)
+
+    def test_an_update_with_wrong_arguments_leaves_the_transaction_usable(self):
+        with transaction.atomic():
+            with self.assertRaises(FieldDoesNotExist):
+                Plain.objects.update(nonsense=1)
+            self.assertEqual(Plain.objects.count(), 3)
+
+
+class UpdateOfPkTests(HeldMixin, TestCase):
+    """The row leaves one key and comes under another."""
+
+    def setUp(self):
+        forget()
+
+    def assertMoved(self, rows, model, old, new, **values):
+        model.objects.cache(old)
+        with self.assertHeld(model.objects.get(pk=old)):
+            self.assertEqual(rows.update(**values), 1)
+        self.assertRight(model, old)
+        self.assertRight(model, new)
+        self.assertIsNotNone(model.objects.cache(new))
+
+    def test_a_text(self):
+        Text.objects.create(id="a b", name="x")
+        self.assertMoved(Text.objects.filter(name="x"), Text, "a b", "c d", id="c d")
+
+    def test_a_text_by_an_expression(self):
+        Text.objects.create(id="a b", name="x")
+        new = Concat(F("id"), Value("!"))
+        self.assertMoved(Text.objects.filter(id="a b"), Text, "a b", "a b!", id=new)
+
+    def test_a_number_by_an_expression(self):
+        plain = Plain.objects.create(name="x")
+        new = plain.pk + 1000
+        self.assertMoved(Plain.objects.all(), Plain, plain.pk, new, id=F("id") + 1000)
+
+    def test_one_part_of_two(self):
+        Pair.objects.create(left=1, right="a")
+        self.assertMoved(Pair.objects.filter(left=1), Pair, (1, "a"), (2, "a"), left=F("left") + 1)
+        self.assertMoved(Pair.objects.all(), Pair, (2, "a"), (2, "b c"), right="b c")
+
+    def test_another_row(self):
+        ann, bob = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
+        License.objects.create(keeper=ann)
+        self.assertMoved(License.objects.all(), License, ann.pk, bob.pk, keeper=bob)
+        self.assertMoved(License.objects.all(), License, bob.pk, ann.pk, keeper_id=ann.pk)
+
+
+class BulkUpdateTests(HeldMixin, TestCase):
+    def setUp(self):
+        forget()
+        self.rows = [Plain.objects.create(name="a", number=n) for n in range(5)]
+
+    def test_bulk_update_holds_its_rows(self):
+        for size in (None, 2):
+            for row in self.rows:
+                row.name = f"size {size}"
+            with self.subTest(size), self.assertHeld(*self.rows):
+                updated = Plain.objects.bulk_update(self.rows, ["name"], batch_size=size)
+                self.assertEqual(updated, 5)
+
+    def test_bulk_update_writes_the_named_fields_only(self):
+        for row in self.rows:
+            row.name, row.number = "b", 99
+        with self.assertHeld(*self.rows):
+            Plain.objects.bulk_update((row for row in self.rows), ["name"])
+        self.assertEqual(Plain.objects.cache(self.rows[0].pk).number, 0)
+
+    def test_bulk_update_by_an_expression(self):
+        self.rows[0].number = F("number") + 7
+        with self.assertHeld(self.rows[0]):
+            Plain.objects.bulk_update(self.rows[:1], ["number"])
+        self.assertEqual(Plain.objects.cache(self.rows[0].pk).number, 7)
+
+    def test_bulk_update_of_a_filtered_queryset(self):
+        for row in self.rows:
+            row.name = "b"
+        with self.assertHeld(*self.rows):
+            Plain.objects.filter(number__gt=2).bulk_update(self.rows, ["name"])
+
+    def test_bulk_update_of_a_child_writes_its_parents_row(self):
+        dog = Dog.objects.create(name="Rex")
+        dog.name, dog.tricks = "Lassie", 3
+        with self.assertHeld(Animal.objects.get(), dog):
+            Dog.objects.bulk_update([dog], ["name", "tricks"])
+
+    def test_an_asynchronous_bulk_update_holds(self):
+        self.rows[0].name = "z"
+        with self.assertHeld(self.rows[0]):
+            run(lambda: Plain.objects.abulk_update(self.rows[:1], ["name"]))
+
+    def test_bulk_update_with_wrong_arguments_leaves_the_transaction_usable(self):
+        with transaction.atomic():
+            for arguments in (
+                ([Plain(name="unsaved")], ["name"]),
+                (self.rows, []),
+                (self.rows, ["id"]),
+                (self.rows, ["name"], 0),
+            ):
+                with self.subTest(arguments), self.assertRaises((ValueError, FieldError)):
+                    Plain.objects.bulk_update(*arguments)
+            self.assertEqual(Plain.objects.count(), 5)
+
+    def test_bulk_update_of_nothing_does_nothing(self):
+        with self.assertNumQueries(0):
+            self.assertEqual(Plain.objects.bulk_update([], ["name"]), 0)

@@ -1,0 +1,81 @@
+"""What a CacheManager is given: how long rows stay, what their keys begin with, which cache."""
+
+from contextlib import contextmanager
+from unittest import mock
+
+from django.core.cache import caches
+from django.test import TestCase, override_settings
+
+from cars.caching import CacheManager, registry
+from cars.caching.entries import Row
+from cars.tests.support.assertions import HeldMixin, cached_model_of
+from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.zoo.models import Plain
+
+
+@contextmanager
+def configured(**options):
+    """Give the manager of Plain these options inside the block."""
+    with mock.patch.dict(registry._configs, {Plain: CacheManager(**options).config}):
+        registry.cached_model.cache_clear()
+        yield
+    registry.cached_model.cache_clear()
+
+
+class OptionTests(HeldMixin, TestCase):
+    """CacheManager(timeout=, prefix=, cache=)."""
+
+    def setUp(self):
+        forget()
+        self.row = Plain.objects.create(name="a")
+
+    def test_a_prefix_begins_the_key(self):
+        with configured(prefix="zoo:"):
+            self.assertEqual(self.row.key(), f"zoo:Plain.{self.row.pk}")
+            self.assertRight(Plain, self.row.pk)
+            self.assertIsNotNone(caches["default"].get(f"zoo:Plain.{self.row.pk}"))
+
+    def test_another_cache_has_the_rows(self):
+        other = {**caches.settings["default"], "KEY_PREFIX": "other", "VERSION": 7}
+        with override_settings(CACHES={**caches.settings, "other": other}):
+            forget()
+            with configured(cache="other"):
+                self.assertRight(Plain, self.row.pk)
+                with self.assertHeld(self.row):
+                    Plain.objects.update(name="b")
+                self.assertEqual(caches["other"].get(self.row.key()).name, "b")
+                self.assertIsNone(caches["default"].get(self.row.key()))
+
+    def test_a_row_stays_for_its_timeout(self):
+        asked = []
+        cas_many = type(self.cache()).cas_many
+
+        def look(cache, swaps):
+            asked.extend(s.timeout for s in swaps.values() if isinstance(s.value, Row))
+            return cas_many(cache, swaps)
+
+        with (
+            configured(timeout=1234),
+            mock.patch.object(type(self.cache()), "cas_many", look),
+        ):
+            forget()
+            Plain.objects.cache(self.row.pk)
+            self.row.save()
+        self.assertEqual(asked, [1234, 1234])
+
+    def cache(self):
+        return cached_model_of(Plain).cache
+
+
+class TimeoutTests(MemcachedMixin, TestCase):
+    def test_the_server_is_told_how_long_a_row_stays(self):
+        forget()
+        row = Plain.objects.create(name="a")
+        cache = caches["default"]
+        with configured(timeout=1234):
+            Plain.objects.cache(row.pk)
+            row.save()
+        name = cache.make_key(row.key())
+        server = cache._cache.server_of(name)
+        (left,) = server.raw_command(f"mg {name} t".encode()).decode().split()[1:]
+        self.assertIn(int(left[1:]), range(1225, 1235))

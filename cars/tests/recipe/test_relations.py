@@ -1,0 +1,230 @@
+"""What Django writes by itself: deletes, cascades and the managers of relations."""
+
+from django.db import transaction
+from django.test import TestCase
+
+from cars.tests.support.assertions import HeldMixin, entry, run
+from cars.tests.support.caches import forget
+from cars.tests.support.zoo.models import (
+    Club,
+    Keeper,
+    KeeperProxy,
+    License,
+    Membership,
+    Pet,
+    Plain,
+    Tag,
+    Text,
+    Visit,
+    nobody,
+)
+
+
+class DeleteTests(HeldMixin, TestCase):
+    def setUp(self):
+        forget()
+        self.rows = [Plain.objects.create(name=name) for name in "abc"]
+
+    def test_of_one_object(self):
+        with self.assertHeld(self.rows[0]):
+            Plain(pk=self.rows[0].pk).delete()
+
+    def test_of_a_queryset(self):
+        with self.assertHeld(*self.rows):
+            Plain.objects.all().delete()
+        with self.assertNumQueries(0):
+            self.assertIsNone(entry(Plain, self.rows[0].pk))
+
+    def test_of_a_part_of_them(self):
+        Plain.objects.cache(self.rows[2].pk)
+        with self.assertHeld(*self.rows[:2]):
+            Plain.objects.filter(name__in="ab").delete()
+        with self.assertNumQueries(0):
+            Plain.objects.cache(self.rows[2].pk)
+
+    def test_past_the_signals(self):
+        with self.assertHeld(*self.rows[:2]):
+            Plain.objects.filter(name__in="ab")._raw_delete("default")
+        self.assertRight(Plain, self.rows[2].pk)
+
+    def test_asynchronously(self):
+        with self.assertHeld(*self.rows):
+            run(lambda: Plain.objects.all().adelete())
+
+    def test_of_a_row_that_is_not_there(self):
+        Plain.objects.filter(pk=self.rows[0].pk).delete()
+        Plain(pk=self.rows[0].pk).delete()
+        self.assertRight(Plain, self.rows[0].pk)
+
+    def test_deleted_and_created_again_in_one_transaction(self):
+        text = Text.objects.create(id="a b", name="x")
+        with self.assertHeld(text), transaction.atomic():
+            text.delete()
+            Text.objects.create(id="a b", name="y")
+        self.assertEqual(Text.objects.cache("a b").name, "y")
+
+
+class OnDeleteTests(HeldMixin, TestCase):
+    """What becomes of the rows that refer to a row that is deleted."""
+
+    def setUp(self):
+        forget()
+        self.keeper, self.other = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
+
+    def deletes(self):
+        """Yield ways to delete a keeper."""
+        yield lambda keeper: keeper.delete()
+        yield lambda keeper: Keeper.objects.filter(pk=keeper.pk).delete()
+
+        yield lambda keeper: KeeperProxy.objects.get(pk=keeper.pk).delete()
+        yield lambda keeper: KeeperProxy.objects.filter(pk=keeper.pk).delete()
+
+        def in_a_transaction(keeper):
+            with transaction.atomic():
+                keeper.delete()
+
+        yield in_a_transaction
+
+    def assertHeldOnDelete(self, model, field, left):
+        for delete in self.deletes():
+            keeper = Keeper.objects.create(name="Cid")
+            rows = [model.objects.create(name=name, **{field: keeper}) for name in "xy"]
+            stays = model.objects.create(name="z", **{field: self.other})
+            model.objects.cache(stays.pk)
+            with self.assertHeld(*rows):
+                delete(keeper)
+            with self.assertNumQueries(0):
+                model.objects.cache(stays.pk)
+            found = model.objects.cache_many(row.pk for row in rows)
+            got = [getattr(getattr(row, field), "name", None) for row in found.values()]
+            self.assertEqual(got, left)
+
+    def test_cascade(self):
+        self.assertHeldOnDelete(Pet, "home", [])
+
+    def test_set_null(self):
+        self.assertHeldOnDelete(Pet, "owner", [None, None])
+
+    def test_set_default(self):
+        self.assertHeldOnDelete(Pet, "vet", [None, None])
+
+    def test_set_to_what_a_function_returns(self):
+        nobody()  # made now: what it writes is no part of the delete
+        self.assertHeldOnDelete(Pet, "walker", ["nobody", "nobody"])
+
+    def test_set_to_a_constant(self):
+        self.assertHeldOnDelete(Visit, "guide", [None, None])
+
+    def test_a_function_of_ones_own(self):
+        self.assertHeldOnDelete(Visit, "guest", [None, None])
+
+    def test_many_targets_at_once(self):
+        keepers = Keeper.objects.bulk_create(Keeper(name="many") for _ in range(250))
+        pets = [Pet.objects.create(name="x", owner=keeper, vet=keeper) for keeper in keepers[::50]]
+        with self.assertHeld(*pets):
+            Keeper.objects.filter(name="many").delete()
+
+    def test_a_row_whose_pk_refers_to_the_one_deleted(self):
+        with self.assertHeld(License.objects.create(keeper=self.keeper)):
+            self.keeper.delete()
+
+    def test_a_row_of_a_many_to_many_relation(self):
+        club = Club.objects.create()
+        member = Membership.objects.create(club=club, keeper=self.keeper)
+        with self.assertHeld(member):
+            self.keeper.delete()
+
+    def test_a_row_that_refers_by_a_generic_relation(self):
+        pet = Pet.objects.create(name="x")
+        tag = Tag.objects.create(word="x", on=pet)
+        with self.assertHeld(tag, pet):
+            pet.delete()
+
+    def test_a_delete_that_is_rolled_back_leaves_the_rows(self):
+        pet = Pet.objects.create(name="x", owner=self.keeper, vet=self.keeper, home=self.other)
+        Pet.objects.cache(pet.pk)
+        with transaction.atomic():
+            self.keeper.delete()
+            self.other.delete()
+            transaction.set_rollback(True)
+        self.assertRight(Pet, pet.pk)
+
+
+class RelatedManagerTests(HeldMixin, TestCase):
+    """`keeper.pets` and its like."""
+
+    def setUp(self):
+        forget()
+        self.keeper = Keeper.objects.create(name="Ann")
+        self.pets = [Pet.objects.create(name=name) for name in "xy"]
+
+    def test_of_a_foreign_key(self):
+        pets = self.keeper.pets
+        for bulk in (True, False):
+            with self.subTest(bulk=bulk):
+                with self.assertHeld(*self.pets):
+                    pets.add(*self.pets, bulk=bulk)
+                with self.assertHeld(self.pets[0]):
+                    pets.remove(self.pets[0], bulk=bulk)
+                with self.assertHeld(self.pets[1]):
+                    pets.clear(bulk=bulk)
+                with self.assertHeld(self.pets[0]):
+                    pets.set(self.pets[:1], bulk=bulk)
+                with self.assertHeld(*self.pets):
+                    pets.set(self.pets[1:], bulk=bulk)
+                with self.assertHeld(self.pets[1]):
+                    pets.set([], bulk=bulk, clear=True)
+
+    def test_of_a_foreign_key_asynchronously(self):
+        with self.assertHeld(*self.pets):
+            run(lambda: self.keeper.pets.aadd(*self.pets))
+        with self.assertHeld(*self.pets):
+            run(lambda: self.keeper.pets.aclear())
+
+    def test_it_creates_and_updates(self):
+        pet = self.keeper.pets.create(name="z")
+        self.assertRight(Pet, pet.pk)
+        with self.assertHeld(pet):
+            self.keeper.pets.update_or_create(name="z", defaults={"name": "w"})
+
+    def test_of_a_many_to_many_relation_leaves_the_row_right(self):
+        pet = self.pets[0]
+        Pet.objects.cache(pet.pk)
+        for change in (
+            lambda: pet.friends.add(self.keeper),
+            lambda: pet.friends.remove(self.keeper),
+            lambda: self.keeper.friends_of.set(self.pets),
+            lambda: self.keeper.friends_of.clear(),
+        ):
+            change()
+            found = Pet.objects.cache(pet.pk)
+            self.assertEqual(list(found.friends.all()), list(pet.friends.all()))
+            self.assertRight(Pet, pet.pk)
+
+    def test_of_a_many_to_many_relation_whose_own_rows_are_cached(self):
+        club = Club.objects.create()
+        club.members.add(self.keeper, through_defaults={"role": "guest"})
+        member = Membership.objects.get()
+        self.assertRight(Membership, member.pk)
+        with self.assertHeld(member):
+            club.members.remove(self.keeper)
+        club.members.set([self.keeper])
+        with self.assertHeld(Membership.objects.get()):
+            club.members.clear()
+        self.keeper.club_set.add(club)
+        with self.assertHeld(Membership.objects.get()):
+            self.keeper.club_set.set([])
+
+    def test_of_a_generic_relation(self):
+        pet = self.pets[0]
+        tags = [Tag.objects.create(word=word) for word in "ab"]
+        for bulk in (True, False):
+            with self.subTest(bulk=bulk):
+                with self.assertHeld(*tags):
+                    pet.tags.add(*tags, bulk=bulk)
+                with self.assertHeld(tags[0]):
+                    pet.tags.remove(tags[0], bulk=bulk)
+                with self.assertHeld(tags[1]):
+                    pet.tags.clear(bulk=bulk)
+                tags = [Tag.objects.create(word=word) for word in "ab"]
+        self.assertRight(Tag, pet.tags.create(word="c").pk)

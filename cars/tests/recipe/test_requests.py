@@ -1,0 +1,156 @@
+"""The end of a request, when what its transaction held is settled."""
+
+import logging
+from unittest.mock import patch
+
+from asgiref.sync import async_to_sync
+from asgiref.testing import ApplicationCommunicator
+from django.core.cache import close_caches
+from django.core.handlers.asgi import ASGIHandler
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.signals import request_finished
+from django.db import close_old_connections, connection, transaction
+from django.http import HttpResponse
+from django.test import AsyncRequestFactory, RequestFactory, SimpleTestCase, override_settings
+from django.urls import path
+
+from cars.caching import hooks, protocol, transactions
+from cars.caching.entries import Holds
+from cars.tests.support.other_clients import ClientsTestCase, elsewhere, lose, read, standing
+from cars.tests.support.zoo.models import Plain
+
+
+def rename(request, pk, fail):
+    """Save the row, and then answer or raise."""
+    Plain.objects.filter(pk=pk).get()
+    Plain(pk=pk, name="new").save()
+    if fail:
+        raise RuntimeError("no answer")
+    return HttpResponse("done")
+
+
+def rename_in_a_block(request, pk):
+    """Save the row in a block that is undone, and answer."""
+    try:
+        with transaction.atomic():
+            rename(request, pk, fail=True)
+    except RuntimeError:
+        return HttpResponse("undone")
+
+
+def show(request, pk):
+    """Read the row through the cache."""
+    return HttpResponse(" ".join(read(pk)))
+
+
+def show_then_fail(request, pk):
+    """Read the row through the cache, and raise."""
+    raise RuntimeError(read(pk))
+
+
+def handler500(request):
+    """Answer when a view has raised."""
+    return HttpResponse("failed", status=500)
+
+
+urlpatterns = [
+    path("save/<int:pk>", rename, {"fail": False}),
+    path("fail/<int:pk>", rename, {"fail": True}),
+    path("undo/<int:pk>", rename_in_a_block),
+    path("show/<int:pk>", show),
+    path("show-then-fail/<int:pk>", show_then_fail),
+]
+
+
+class ReceiversTests(SimpleTestCase):
+    def test_holds_are_settled_before_connections_and_caches_are_closed(self):
+        request_finished.disconnect(
+            transactions.settle_all
+        )  # as at start-up, when nothing is connected
+        hooks.settle_before_connections_close()
+        receivers = request_finished._live_receivers(None)[0]
+        ours = receivers.index(transactions.settle_all)
+        self.assertLess(ours, receivers.index(close_old_connections))
+        self.assertLess(ours, receivers.index(close_caches))
+
+
+@override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
+class RequestTests(ClientsTestCase):
+    def get(self, what):
+        """Get a page as a WSGI server does; at the end it closes connections and caches."""
+        environ = RequestFactory().get(f"/{what}/{self.plain.pk}").environ
+        response = WSGIHandler()(environ, lambda *args: None)
+        content = b"".join(response).decode()
+        response.close()
+        self.assertIsNone(connection.connection)
+        return content
+
+    async def get_async(self, what):
+        """Get a page as an ASGI server does."""
+        scope = AsyncRequestFactory().get(f"/{what}/{self.plain.pk}").scope
+        server = ApplicationCommunicator(ASGIHandler(), scope)
+        await server.send_input({"type": "http.request"})
+        self.assertEqual((await server.receive_output())["status"], 200)
+        await server.receive_output()
+        await server.wait()
+
+    def setUp(self):
+        super().setUp()
+        logging.disable()
+        self.addCleanup(logging.disable, logging.NOTSET)
+        self.enterContext(patch.dict(connection.settings_dict, CONN_MAX_AGE=0))
+        connection.close()
+
+    def assert_let_go(self):
+        self.assertIsNone(standing(self.key))
+        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "miss"))
+        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "hit"))
+
+    def test_a_block_that_is_undone_is_withdrawn_although_the_connection_is_closed(self):
+        self.assertEqual(self.get("undo"), "undone")
+        self.assert_let_go()
+
+    def test_a_block_that_is_undone_is_withdrawn_with_the_test_client_too(self):
+        self.client.get(f"/undo/{self.plain.pk}")
+        self.assert_let_go()
+
+    def test_a_block_that_is_undone_is_withdrawn_under_asgi_too(self):
+        async_to_sync(self.get_async)("undo")
+        self.assert_let_go()
+
+    def test_a_view_that_raises_in_its_transaction_lets_go(self):
+        with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
+            self.get("fail")
+        self.assert_let_go()
+
+    def test_a_view_that_saves_in_its_transaction_releases(self):
+        with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
+            self.assertEqual(self.get("save"), "done")
+        self.assertEqual(elsewhere(read, self.plain.pk), ("new", "hit"))
+
+    def test_what_a_view_misses_in_its_transaction_is_filled_after_the_commit(self):
+        lose(self.key)
+        with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
+            self.assertEqual(self.get("show"), "old miss")
+            self.assertEqual(self.get("show"), "old hit")
+
+    def test_what_a_view_that_raises_has_missed_is_not_filled(self):
+        lose(self.key)
+        with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
+            self.get("show-then-fail")
+        self.assertIsNone(standing(self.key))
+
+    def test_a_cache_that_fails_at_the_end_does_not_keep_connections_open(self):
+        logging.disable(logging.NOTSET)
+        with patch.object(protocol, "withdraw", side_effect=OSError("no cache")):
+            with self.assertLogs("cars.caching", logging.ERROR):
+                self.get("undo")
+        self.assertIsInstance(standing(self.key), Holds)
+
+    def test_a_cache_that_fails_in_the_commit_hook_does_not_fail_the_page(self):
+        for failing in ("release", "warm"):
+            with patch.object(protocol, failing, side_effect=OSError("no cache")):
+                with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
+                    lose(self.key)
+                    self.assertEqual(self.get("save"), "done")
+            self.assertEqual(elsewhere(read, self.plain.pk)[0], "new")

@@ -1,0 +1,209 @@
+"""Packed rows: what the cache gives is what a SELECT gives, in value and type."""
+
+import datetime
+import pickle
+from contextlib import contextmanager
+from decimal import Decimal
+from unittest import mock
+
+from django.db import connection, connections, models
+from django.test import SimpleTestCase, TestCase, override_settings
+from hypothesis import strategies as st
+
+from cars.caching import rows
+from cars.caching.entries import Row
+from cars.models import Car
+from cars.tests.support.assertions import cached_model_of, entry
+from cars.tests.support.caches import forget
+from cars.tests.support.drawn import VALUES, each, exactly, fields_of, text
+from cars.tests.support.zoo.fields import Point, Secret, Word
+from cars.tests.support.zoo.models import (
+    Amount,
+    Custom,
+    Everything,
+    Moment,
+    Plain,
+    Unpackable,
+    Uuid,
+)
+
+
+class RowTestCase(TestCase):
+    """One row, written past the cache with one value after another."""
+
+    def assertSame(self, row, **values):
+        """Write `values`: a miss and then a hit give what a SELECT gives."""
+        plainly = models.QuerySet(type(row)).filter(pk=row.pk)
+        plainly.update(**values)
+        forget()
+        selected = exactly(plainly.get())
+        self.assertEqual(exactly(type(row).objects.cache(row.pk)), selected)
+        with self.assertNumQueries(0):
+            cached = type(row).objects.cache(row.pk)
+        self.assertEqual(exactly(cached), selected)
+
+    def assertAllSame(self, row, strategies):
+        for name, strategy in strategies.items():
+            with self.subTest(name):
+                each(strategy, lambda value, name=name: self.assertSame(row, **{name: value}))
+
+
+class RoundTripTests(RowTestCase):
+    def test_there_is_a_strategy_for_every_field(self):
+        others = {"id", "generated", "one", "other"}
+        self.assertEqual({field.name for field in fields_of(Everything)}, {*VALUES, *others})
+
+    def test_each_field_of_djangos(self):
+        self.assertAllSame(Everything.objects.create(), VALUES)
+
+    def test_rows_of_all_fields_at_once(self):
+        row = Everything.objects.create()
+        some = {name: st.none() | strategy for name, strategy in VALUES.items()}
+        each(st.fixed_dictionaries(some), lambda values: self.assertSame(row, **values))
+
+    def test_fields_of_somebodys_own(self):
+        points = st.builds(Point, st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9))
+        values = {"point": points, "word": text(50).map(Word)}
+        row = Custom.objects.create()
+        self.assertAllSame(row, values)
+        self.assertSame(row, point=None, word=None)
+        self.assertSame(row, point=Point(1, 2), word=Word("a"))
+        cached = Custom.objects.cache(row.pk)
+        self.assertEqual((cached.point, type(cached.word)), (Point(1, 2), Word))
+
+    def test_references_to_pks_that_are_no_numbers(self):
+        row = Custom.objects.create()
+        moment = datetime.datetime(2026, 3, 29, 1, 59, 59, 999999, tzinfo=datetime.UTC)
+        for others in (
+            {"to_uuid": Uuid.objects.create(name="a")},
+            {"to_amount": Amount.objects.create(id=Decimal("-1.50"))},
+            {"to_moment": Moment.objects.create(id=moment)},
+        ):
+            with self.subTest(others):
+                self.assertSame(row, **others)
+
+
+@contextmanager
+def connection_in(zone):
+    """Let the database's datetimes come in this time zone, as DATABASES can say."""
+    try:
+        with mock.patch.dict(connection.settings_dict, TIME_ZONE=zone):
+            forget_time_zone()
+            yield
+    finally:
+        forget_time_zone()
+
+
+def forget_time_zone():
+    for name in ("timezone", "timezone_name"):
+        vars(connections["default"]).pop(name, None)
+    connection.ensure_timezone()
+
+
+class TimeZoneTests(RowTestCase):
+    """A datetime comes in the time zone of its connection, not with its offset alone."""
+
+    def setUp(self):
+        self.row = Everything.objects.create()
+        summer, autumn = (datetime.datetime(2026, m, 1, tzinfo=datetime.UTC) for m in (7, 11))
+        twice = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=datetime.UTC)  # 2:30 in Prague
+        self.moments = summer, autumn, twice, twice + datetime.timedelta(hours=1)
+
+    def test_moments_come_in_the_time_zone_of_the_connection(self):
+        with connection_in("Europe/Prague"):
+            for moment in self.moments:
+                self.assertSame(self.row, moment=moment)
+            read = Everything.objects.cache(self.row.pk)
+            self.assertEqual(str(read.moment.tzinfo), "Europe/Prague")
+
+    def test_in_another_time_zone_a_row_is_a_miss(self):
+        self.assertSame(self.row, moment=self.moments[0])
+        with connection_in("Europe/Prague"):
+            with self.assertNumQueries(1):
+                read = Everything.objects.cache(self.row.pk)
+            self.assertEqual(str(read.moment.tzinfo), "Europe/Prague")
+
+    def test_without_time_zones_it_has_none(self):
+        with override_settings(USE_TZ=False, TIME_ZONE="Europe/Prague"):
+            for moment in self.moments:
+                self.assertSame(self.row, moment=moment.replace(tzinfo=None))
+
+
+class UnpackableTests(TestCase):
+    """A value that can't be packed stays out of the cache, and so does its row."""
+
+    def setUp(self):
+        forget()
+        self.row = Unpackable.objects.create(name="a", secret=Secret("s"))
+        forget()
+
+    def assertStaysOut(self):
+        for _ in range(2):
+            with self.assertLogs("cars.caching", "ERROR") as logs, self.assertNumQueries(1):
+                read = Unpackable.objects.cache(self.row.pk)
+            self.assertEqual(len(logs.records), 1)
+            self.assertIn(self.row.key(), logs.output[0])
+            self.assertEqual(read.secret, Secret("s"))
+            self.assertIsNone(entry(Unpackable, self.row.pk))
+
+    def test_it_is_read_from_the_database(self):
+        self.assertStaysOut()
+
+    def test_the_log_names_the_field(self):
+        with self.assertLogs("cars.caching", "ERROR") as logs:
+            Unpackable.objects.cache(self.row.pk)
+        self.assertIn("zoo.Unpackable.secret", logs.output[0])
+
+    def test_among_others_only_it_stays_out(self):
+        other = Unpackable.objects.create(name="b")
+        forget()
+        with self.assertLogs("cars.caching", "ERROR"), self.assertNumQueries(1):
+            found = Unpackable.objects.cache_many([self.row.pk, other.pk])
+        self.assertEqual([read.name for read in found.values()], ["a", "b"])
+        self.assertIsNone(entry(Unpackable, self.row.pk))
+        self.assertIsInstance(entry(Unpackable, other.pk), Row)
+
+    def test_a_write_that_makes_it_so_leaves_nothing_behind(self):
+        for write in (
+            lambda row: row.save(),
+            lambda row: Unpackable.objects.filter(pk=row.pk).update(secret=Secret("s")),
+        ):
+            Unpackable.objects.filter(pk=self.row.pk).update(secret=None)
+            Unpackable.objects.cache(self.row.pk)
+            self.assertIsInstance(entry(Unpackable, self.row.pk), Row)
+            with self.assertLogs("cars.caching", "ERROR"):
+                write(self.row)
+                Unpackable.objects.cache_many([])  # where what has been held is released
+            self.assertStaysOut()
+
+    def test_a_text_that_is_no_unicode_cant_be_packed(self):
+        """SQLite has such texts in JSON."""
+        with self.assertRaises(UnicodeEncodeError):
+            rows.pack(cached_model_of(Plain), [1, "\ud800", 2])
+
+
+class SizeTests(SimpleTestCase):
+    """A packed row is small."""
+
+    # What Memcached adds: its header, the number for `cas`, flags, the key and the byte after it,
+    # and the end of the line after the value.
+    HEADER, CAS, FLAGS, NUL, END = 48, 8, 4, 1, 2
+
+    def item(self, data):
+        """Return how many bytes the item of a car with the value `data` has in Memcached."""
+        key = "carsite:1:Car.12345"
+        return self.HEADER + self.CAS + self.FLAGS + len(key) + self.NUL + len(data) + self.END
+
+    def test_a_typical_car(self):
+        car = Car.from_db(
+            "default",
+            [field.attname for field in fields_of(Car)],
+            [12345, "Toyota", "Avensis", 1997, "saloon", "Japan", 186_000, Decimal("2450.00")],
+        )
+        values = [getattr(car, field.attname) for field in fields_of(Car)]
+        data = rows.pack(cached_model_of(Car), values)
+        pickled = pickle.dumps(car, pickle.HIGHEST_PROTOCOL)
+        self.assertLess(len(data), 80)
+        self.assertLessEqual(4 * len(data), len(pickled))
+        # Of the whole item much is Memcached's own, which no packing makes smaller.
+        self.assertLessEqual(self.item(data), 0.36 * self.item(pickled))

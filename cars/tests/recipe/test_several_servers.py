@@ -1,0 +1,179 @@
+"""Several Memcacheds, each with a part of the rows, and one of them away."""
+
+import time
+from contextlib import ExitStack
+from types import SimpleNamespace
+from unittest import mock, skipUnless
+
+from django.core.cache import cache
+from django.test import TransactionTestCase
+
+from cars.caching.backends import client
+from cars.lab import servers
+from cars.tests.support.assertions import HeldMixin
+from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.costs import CostMixin
+from cars.tests.support.other_clients import heard, read, using
+from cars.tests.support.zoo.models import Plain
+
+
+class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
+    """Two Memcacheds, each with a part of the rows."""
+
+    SERVERS = 2
+
+    def setUp(self):
+        forget()
+        self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
+        self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
+        self.pks = [row.pk for row in self.rows]
+
+    def server_of(self, row):
+        return cache._cache.server_of(cache.make_key(row.key())).server
+
+    def test_the_rows_are_on_both(self):
+        Plain.objects.cache_many(self.pks)
+        self.assertEqual(len({self.server_of(row) for row in self.rows}), 2)
+        for server in self.servers:
+            self.assertGreater(int(server.stats()[b"curr_items"]), 5)
+
+    def test_many_hits_are_one_get_at_each(self):
+        Plain.objects.cache_many(self.pks)
+        with self.counted() as cost:
+            found = Plain.objects.cache_many(self.pks)
+        self.assertEqual(list(found), self.pks)
+        self.assertEqual(cost.queries, [])
+        self.assertEqual(cost.commands, {"get": 40, "set": 0, "other": 0})
+        self.assertEqual(cost.round_trips, 2)
+
+    def test_many_misses_are_one_select_and_as_many_round_trips_to_each_as_one(self):
+        self.empty()
+        with self.counted() as cost:
+            found = Plain.objects.cache_many(self.pks)
+        self.assertEqual([row.name for row in found.values()], [row.name for row in self.rows])
+        self.assertEqual((len(cost.queries), cost.selects), (1, 1))
+        self.assertLessEqual(cost.round_trips, 2 * 4)
+        with self.assertNumQueries(0):
+            Plain.objects.cache_many(self.pks)
+
+    def write(self):
+        """Write in every way, rows of both; return them."""
+        with self.assertHeld(*self.rows[:4]):
+            Plain.objects.filter(pk__in=self.pks).update(number=5)
+        for row in self.rows[:6]:
+            row.name += " new"
+            row.save()
+        Plain.objects.bulk_update([Plain(pk=pk, name="b") for pk in self.pks[6:9]], ["name"])
+        self.rows[9].delete()
+        Plain.objects.filter(pk__in=self.pks[10:15]).delete()
+
+    def test_writes_hold_and_release_on_both(self):
+        Plain.objects.cache_many(self.pks)
+        self.write()
+        for pk in self.pks:
+            self.assertRight(Plain, pk)
+
+
+@skipUnless(servers.has_memcached(), "no Memcached: put `memcached` on the PATH")
+class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
+    """Two Memcacheds, one of which stops."""
+
+    def setUp(self):
+        forget()
+        self.first, self.second = ExitStack(), ExitStack()
+        self.addCleanup(self.first.close)
+        self.addCleanup(self.second.close)
+        addresses = [self.first.enter_context(servers.memcached())]
+        addresses.append(self.second.enter_context(servers.memcached()))
+        # So that no test has to wait: a server that is away is asked each time.
+        self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
+        self.enterContext(using(addresses, pickle=False))
+        self.addresses = addresses
+        self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
+        self.pks = [row.pk for row in self.rows]
+        Plain.objects.cache_many(self.pks)
+        self.port = int(addresses[1].rpartition(":")[2])
+        self.on_second = [row for row in self.rows if self.port_of(row) == self.port]
+        self.on_first = [row for row in self.rows if self.port_of(row) != self.port]
+        self.assertTrue(self.on_first and self.on_second)
+
+    def port_of(self, row):
+        return cache._cache.server_of(cache.make_key(row.key())).server[1]
+
+    def test_its_rows_are_read_from_the_database_and_the_others_are_hits(self):
+        self.second.close()
+        for _ in range(5):
+            with heard() as outcomes:
+                self.assertEqual(list(Plain.objects.cache_many(self.pks)), self.pks)
+            self.assertEqual(outcomes.count("hit"), len(self.on_first))
+            self.assertEqual(outcomes.count("miss"), len(self.on_second))
+        for row in self.on_second[:3]:
+            self.assertEqual(read(row.pk), (row.name, "miss"))
+        with self.assertNumQueries(0):
+            Plain.objects.cache(self.on_first[0].pk)
+
+    def test_writes_go_on(self):
+        self.second.close()
+        with (
+            mock.patch("cars.caching.protocol.TRIES", 2),
+            self.assertLogs("cars.caching", "WARNING"),
+        ):
+            Plain.objects.filter(pk__in=self.pks).update(number=5)
+            for row in (*self.on_first[:3], *self.on_second[:3]):
+                row.name = "new"
+                row.save()
+            self.on_first[3].delete()
+            self.on_second[3].delete()
+        for row in (*self.on_first[4:], *self.on_second[4:]):
+            self.assertEqual(Plain.objects.cache(row.pk).number, 5)
+        for row in (*self.on_first[:3], *self.on_second[:3]):
+            self.assertEqual(Plain.objects.cache(row.pk).name, "new")
+        for row in (self.on_first[3], self.on_second[3]):
+            with self.assertRaises(Plain.DoesNotExist):
+                Plain.objects.cache(row.pk)
+        self.assertRight(Plain, self.on_first[0].pk)
+
+    def test_no_other_server_takes_its_rows_for_they_would_wait_there_to_be_stale(self):
+        row = self.on_second[0]
+        for name in ("one", "two"):
+            self.second.close()
+            for _ in range(10):
+                self.assertNotEqual(read(row.pk)[1], "hit")
+            self.second.enter_context(servers.memcached(port=self.port))
+            row.name = name
+            row.save()
+            self.assertEqual(read(row.pk), (name, "hit"))
+        self.second.close()
+        for _ in range(10):
+            self.assertEqual(read(row.pk), ("two", "miss"))
+
+    def test_no_other_server_takes_its_rows_where_errors_are_raised_either(self):
+        row = self.on_second[0]
+        self.second.close()
+        clock = SimpleNamespace(time=lambda: clock.now, now=time.time())
+        with (
+            using(self.addresses, pickle=False, ignore_exc=False),
+            mock.patch("pymemcache.client.hash.time", clock),
+        ):
+            for _ in range(5):
+                clock.now += 100
+                with self.assertRaises(OSError):
+                    cache.get(row.key())
+                self.assertEqual(self.port_of(row), self.port)
+
+    def test_when_it_is_back_its_rows_are_hits_again(self):
+        self.second.close()
+        Plain.objects.cache_many(self.pks)
+        self.second.enter_context(servers.memcached(port=self.port))
+        Plain.objects.cache_many(self.pks)
+        with self.assertNumQueries(0):
+            Plain.objects.cache_many(self.pks)
+
+    def test_without_any_server_every_row_is_read_from_the_database(self):
+        self.first.close()
+        self.second.close()
+        for _ in range(5):
+            self.assertEqual(list(Plain.objects.cache_many(self.pks)), self.pks)
+        self.rows[0].name = "new"
+        self.rows[0].save()
+        self.assertEqual(Plain.objects.cache(self.pks[0]).name, "new")

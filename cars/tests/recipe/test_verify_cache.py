@@ -1,0 +1,111 @@
+"""`manage.py verify_cache` finds what is stale, and says so by its exit status."""
+
+from io import StringIO
+from unittest import mock
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import TestCase
+
+from cars.caching import protocol, verify
+from cars.caching.entries import ABSENT, Lease, Swap, new_token
+from cars.caching.registry import CachedModel
+from cars.caching.rows import pack
+from cars.tests.support.zoo.models import Dog, Pair, Plain, Text
+
+
+class VerifyCacheTests(TestCase):
+    def setUp(self):
+        self.rows = [Plain.objects.create(name=str(number)) for number in range(5)]
+        self.enterContext(mock.patch.object(verify, "PAUSE", 0))
+
+    def verify(self, **options):
+        output = StringIO()
+        call_command("verify_cache", stdout=output, **options)
+        return output.getvalue()
+
+    def update_past_django(self, *rows, name="other"):
+        with connection.cursor() as cursor:
+            for row in rows:
+                cursor.execute("UPDATE zoo_plain SET name = %s WHERE id = %s", [name, row.pk])
+
+    def test_what_is_right_is_counted(self):
+        self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
+
+    def test_a_row_written_past_django_is_stale(self):
+        self.update_past_django(self.rows[2])
+        output = StringIO()
+        with self.assertRaisesMessage(CommandError, "1 stale"):
+            call_command("verify_cache", stdout=output)
+        self.assertIn("zoo.Plain (default): 4 fresh, 1 stale", output.getvalue())
+        self.assertIn(f"stale: Plain.{self.rows[2].pk}", output.getvalue())
+
+    def test_a_row_deleted_past_django_is_stale(self):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM zoo_plain WHERE id = %s", [self.rows[2].pk])
+        with self.assertRaisesMessage(CommandError, "1 stale"):
+            self.verify()
+
+    def test_the_last_row_deleted_past_django_is_stale(self):
+        with connection.cursor() as cursor:
+            cursor.execute("DELETE FROM zoo_plain WHERE id = %s", [self.rows[-1].pk])
+        with self.assertRaisesMessage(CommandError, "1 stale"):
+            self.verify()
+
+    def test_after_expire_it_is_fresh_again(self):
+        self.update_past_django(*self.rows)
+        Plain.objects.expire([row.pk for row in self.rows])
+        self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
+
+    def test_a_difference_that_is_gone_at_the_second_look_is_not_stale(self):
+        table = CachedModel(Plain, "default")
+        rows = protocol.select(table, {self.rows[0].key(): self.rows[0].pk})
+        self.update_past_django(self.rows[0])
+        looks = []
+
+        def catch_up(seconds):
+            looks.append(seconds)
+            self.update_past_django(self.rows[0], name=rows[self.rows[0].key()][1])
+
+        with mock.patch.object(verify.time, "sleep", catch_up):
+            self.assertIn("0 stale", self.verify())
+        self.assertEqual(len(looks), 1)
+
+    def test_a_sample_is_of_that_many_rows(self):
+        self.assertIn("zoo.Plain (default): 3 fresh, 0 stale", self.verify(sample=3))
+
+    def test_a_sample_of_none_is_refused(self):
+        with self.assertRaisesMessage(CommandError, "1 or more"):
+            self.verify(sample=0)
+
+    def test_rows_of_every_kind_of_pk_are_compared(self):
+        Text.objects.create(id="a b", name="x")
+        Pair.objects.create(left=1, right="x")
+        Dog.objects.create(name="Rex")
+        said = self.verify()
+        for model in ("Text", "Pair", "Dog", "Animal"):
+            self.assertIn(f"zoo.{model} (default): 1 fresh, 0 stale", said)
+
+    def test_more_rows_than_a_chunk_are_all_compared(self):
+        with mock.patch.object(verify, "CHUNK", 2):
+            self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
+
+    def test_what_is_not_a_row_is_counted_by_its_kind(self):
+        table = CachedModel(Plain, "default")
+        held, leased, unusable, absent, _ = self.rows
+        cache = table.cache
+        cache.delete_many([row.key() for row in self.rows[:4]])
+        protocol.hold(table, [held.key()], new_token())
+        cache.cas_many({leased.key(): Swap(ABSENT, Lease(new_token()), 10)})
+        cache.set(unusable.key(), "not a row")
+        self.assertIn(
+            "zoo.Plain (default): 1 fresh, 0 stale; 1 lease, 1 holds, 1 other, 1 nothing",
+            self.verify(),
+        )
+
+    def test_a_row_that_has_another_fingerprint_is_another_value(self):
+        table = CachedModel(Plain, "default")
+        key = self.rows[0].key()
+        row = pack(table, (1, "anything", 2))
+        table.cache.set(key, type(row)(b"another." + row[8:]))
+        self.assertIn("4 fresh, 0 stale; 0 lease, 0 holds, 1 other", self.verify())

@@ -1,0 +1,125 @@
+"""The admin of the cars."""
+
+from contextlib import ExitStack
+from decimal import Decimal
+from unittest.mock import patch
+
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache, caches
+from django.db import connection
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+
+from cars.models import Car
+from cars.tests.support.caches import forget
+
+URL = "/admin/cars/car/"
+
+
+class AdminTests(TestCase):
+    def setUp(self):
+        forget()
+        self.client.force_login(User.objects.create_superuser("root"))
+
+    def act(self, action, *cars):
+        with self.captureOnCommitCallbacks(execute=True):
+            page = self.client.post(
+                URL, {"action": action, "_selected_action": [car.pk for car in cars]}, follow=True
+            )
+        return page
+
+    def cached(self):
+        return {car.make: car.is_cached for car in self.client.get(URL).context["cl"].result_list}
+
+    def test_a_column_says_which_cars_are_cached(self):
+        for make in ("Toyota", "Volvo"):
+            Car.objects.create(make=make)
+        forget()
+        Car.objects.cache(Car.objects.get(make="Volvo").pk)
+        self.assertEqual(self.cached(), {"Toyota": False, "Volvo": True})
+        self.assertContains(self.client.get(URL), "Cached?")
+
+    def cost_of_the_list(self):
+        """Return how many queries and cache calls one page of the list takes."""
+        backend = caches["default"]
+        with ExitStack() as stack:
+            queries = stack.enter_context(CaptureQueriesContext(connection))
+            calls = [
+                stack.enter_context(patch.object(backend, name, wraps=getattr(backend, name)))
+                for name in ("get", "get_many", "has_key", "add", "set", "set_many", "delete")
+            ]
+            page = self.client.get(URL)
+        rows = len(page.context["cl"].result_list)
+        return rows, len(queries), sum(call.call_count for call in calls)
+
+    def test_the_column_costs_the_same_for_1_row_and_for_100(self):
+        Car.objects.create(make="Toyota")
+        one = self.cost_of_the_list()
+        Car.objects.bulk_create(Car(make="Volvo") for _ in range(99))
+        hundred = self.cost_of_the_list()
+        self.assertEqual((one[0], hundred[0]), (1, 100))
+        self.assertEqual(one[1:], hundred[1:])
+        self.assertEqual(one[2], 1)
+
+    def test_a_car_removed_from_the_cache_is_a_miss_and_then_a_hit(self):
+        car = Car.objects.create(make="Toyota")
+        page = self.act("remove_from_cache", car)
+        self.assertContains(page, "1 car was removed from the cache.")
+        self.assertFalse(cache.has_key(car.key()))
+        self.assertContains(self.client.get(car.get_absolute_url()), "read from the database")
+        self.assertContains(self.client.get(car.get_absolute_url()), "read from the cache")
+
+    def test_cars_are_put_into_the_cache(self):
+        cars = [Car.objects.create(make="Toyota") for _ in range(3)]
+        forget()
+        with patch("cars.admin.BATCH", 2):
+            page = self.act("put_into_cache", *cars)
+        self.assertContains(page, "3 cars were put into the cache.")
+        self.assertTrue(all(cache.has_key(car.key()) for car in cars))
+
+    def test_marking_down_takes_a_tenth_off_to_the_cent_and_reaches_the_cache(self):
+        car = Car.objects.create(make="Toyota", price=Decimal("99.99"))
+        priceless = Car.objects.create(make="Volvo")
+        page = self.act("mark_down", car, priceless)
+        self.assertContains(page, "1 car was marked down.")
+        with connection.cursor() as cursor:  # what is stored, not what Django makes of it
+            cursor.execute("SELECT price FROM cars_car WHERE id = %s", [car.pk])
+            self.assertEqual(str(cursor.fetchone()[0]), "89.99")
+        self.assertEqual(Car.objects.cache(car.pk).price, Decimal("89.99"))
+        priceless.refresh_from_db()
+        self.assertIsNone(priceless.price)
+
+    def test_a_save_reaches_the_page_of_the_car(self):
+        car = Car.objects.create(make="Toyota")
+        with self.captureOnCommitCallbacks(execute=True):
+            self.client.post(f"{URL}{car.pk}/change/", {"make": "Volvo"})
+        self.assertContains(self.client.get(car.get_absolute_url()), "<h1>Volvo</h1>")
+
+    def test_deleting_the_selected_takes_them_out_of_the_cache(self):
+        car = Car.objects.create(make="Toyota")
+        key = car.key()
+        with self.captureOnCommitCallbacks(execute=True):
+            self.client.post(
+                URL, {"action": "delete_selected", "_selected_action": [car.pk], "post": "yes"}
+            )
+        self.assertFalse(Car.objects.exists())
+        self.assertFalse(cache.has_key(key))
+
+    def test_who_may_only_look_gets_no_actions(self):
+        viewer = User.objects.create_user("viewer", is_staff=True)
+        viewer.user_permissions.set(Permission.objects.filter(codename="view_car"))
+        self.client.force_login(viewer)
+        car = Car.objects.create(make="Toyota")
+        self.assertNotContains(self.client.get(URL), "Remove from the cache")
+        self.act("remove_from_cache", car)
+        self.assertTrue(cache.has_key(car.key()))
+
+    def test_search_and_filters_work(self):
+        Car.objects.create(make="Toyota", body="saloon", origin="Japan")
+        Car.objects.create(make="Volvo", body="estate", origin="Sweden")
+        for query in ("q=toy", "body__exact=saloon", "origin=Japan"):
+            page = self.client.get(f"{URL}?{query}")
+            self.assertEqual([car.make for car in page.context["cl"].result_list], ["Toyota"])
+
+    def test_a_number_too_large_for_a_car_is_no_error(self):
+        self.assertEqual(self.client.get(f"{URL}{2**63}/change/", follow=True).status_code, 200)

@@ -1,0 +1,271 @@
+"""The site in a real browser: what people do on it, and what every page must be."""
+
+import os
+import shutil
+import threading
+import time
+from contextlib import contextmanager
+from unittest import skipUnless
+from unittest.mock import patch
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.contrib.staticfiles.testing import StaticLiveServerTestCase
+from django.db import connection
+from django.test import override_settings
+from django.urls import NoReverseMatch, reverse
+
+from cars.lab.servers import has_memcached
+from cars.management.commands.screenshots import BROWSERS
+from cars.models import Car
+from cars.tests.support.caches import forget
+from cars.tests.support.other_clients import on_disk
+
+try:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:
+    sync_playwright = None
+
+PROGRAM = next(filter(None, map(shutil.which, BROWSERS)), None)
+TIMEOUT = 10_000  # milliseconds that a page has for anything
+PASSWORD = "a password of the tests"
+NOWHERE = "/nothing/"
+TOOLBAR = "#djDebugRoot"  # other people's HTML
+
+
+@skipUnless(sync_playwright, "no playwright: pip install -r requirements-dev.txt")
+@skipUnless(PROGRAM, "no Chromium on the PATH")
+@skipUnless("debug_toolbar" in settings.INSTALLED_APPS, "the tests run with DJANGO_DEBUG=off")
+@override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+class BrowserTestCase(StaticLiveServerTestCase):
+    """Tests in Chromium. They fail if a console has an error, as at whatever CSP stops."""
+
+    @classmethod
+    def setUpClass(cls):
+        if connection.vendor == "sqlite":  # the server's threads have connections of their own
+            cls.enterClassContext(on_disk())
+        # Playwright runs an event loop in this thread, and Django would refuse it the database.
+        cls.enterClassContext(patch.dict(os.environ, DJANGO_ALLOW_ASYNC_UNSAFE="true"))
+        super().setUpClass()
+        playwright = cls.enterClassContext(sync_playwright())
+        cls.browser = playwright.chromium.launch(executable_path=PROGRAM)
+        cls.addClassCleanup(cls.browser.close)
+        expect.set_options(timeout=TIMEOUT)
+
+    def setUp(self):
+        forget()
+        self.car = Car.objects.create(make="Toyota", model="Avensis", year=2011, price=4200)
+        self.other = Car.objects.create(make="Volvo", model="P1800", year=1966)
+        self.staff = User.objects.create_superuser("root", password=PASSWORD)
+        self.change = reverse("admin:cars_car_change", args=[self.car.pk])
+
+    def tearDown(self):
+        # The stream of /watch/ is answered to its end, which is when it finds that nobody reads.
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline and any(
+            "process_request_thread" in thread.name for thread in threading.enumerate()
+        ):
+            time.sleep(0.05)
+
+    @contextmanager
+    def visitor(self, user=None, **options):
+        """Yield a page of a browser's own, logged in as `user`; look at its console at the end."""
+        context = self.browser.new_context(
+            base_url=self.live_server_url, reduced_motion="reduce", **options
+        )
+        context.set_default_timeout(TIMEOUT)
+        complaints = []
+
+        def listen(message):
+            missing = message.location["url"].endswith(NOWHERE)  # the page that is to be missing
+            if message.type in ("error", "warning") and not missing:
+                complaints.append(f"{message.page.url}: {message.text}")
+
+        context.on("console", listen)
+        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        if user:
+            self.client.force_login(user)
+            session = self.client.cookies[settings.SESSION_COOKIE_NAME].value
+            cookie = {"name": settings.SESSION_COOKIE_NAME, "value": session}
+            context.add_cookies([cookie | {"url": self.live_server_url}])
+        try:
+            yield context.new_page()
+        finally:
+            context.close()
+        self.assertEqual(complaints, [])
+
+    def open_panel(self, page, panel):
+        """Open one of the toolbar's panels, and return what it shows once it is there."""
+        if not page.locator("#djDebugPanelList").is_visible():
+            page.click("#djShowToolBarButton")
+        page.click(f"#djDebugPanelList .{panel}")
+        table = page.locator(f"#{panel} table").first
+        expect(table).to_be_visible()
+        return " ".join(page.locator(f"#{panel}").inner_text().split())
+
+
+class JourneyTests(BrowserTestCase):
+    def test_who_browses_logs_in_and_edits_a_car_in_the_admin_sees_the_new_make(self):
+        with self.visitor() as page:
+            page.goto("/")
+            page.click("text=Browse the cars")
+            page.click(f"text={self.car}")
+            expect(page.locator("h1")).to_have_text(str(self.car))
+            page.click("text=Log in")
+            page.fill("[name=username]", "root")
+            page.fill("[name=password]", PASSWORD)
+            page.click("main button")
+            expect(page.get_by_text("Log out")).to_be_visible()
+            page.goto(self.car.get_absolute_url())
+            page.click("text=Edit in the admin")
+            expect(page.get_by_text("A row: reads are served from it.")).to_be_visible()
+            page.fill("[name=make]", "Lexus")
+            page.click("[name=_save]")
+            expect(page.locator(".messagelist")).to_contain_text("changed successfully")
+            page.goto(self.car.get_absolute_url())
+            expect(page.locator("h1")).to_have_text("Lexus Avensis")
+            expect(page.locator(".origin .badge")).to_have_text("hit")  # the release has filled it
+
+    def test_both_panels_show_a_miss_and_then_a_hit(self):
+        forget()
+        with self.visitor() as page:
+            for outcome, calls in (("miss, filled", "0 1"), ("hit", "1 0")):
+                page.goto(self.car.get_absolute_url())
+                objects = self.open_panel(page, "ObjectsPanel")
+                self.assertIn(f"{self.car.key()} {outcome} ", objects)
+                self.assertIn("car = Car.objects.cache(pk)", objects)
+                self.assertIn(f"ms {calls}", self.open_panel(page, "CachePanel"))
+
+    def test_the_network_tab_is_told_what_a_page_asked_the_cache_for(self):
+        with self.visitor() as page:
+            answer = page.goto(self.car.get_absolute_url())
+            self.assertIn('cache;desc="1 hit, 0 misses"', answer.headers["server-timing"])
+            names = "performance.getEntriesByType('navigation')[0].serverTiming.map(t => t.name)"
+            self.assertIn("cache", page.evaluate(names))
+
+    def test_two_browsers_at_once_each_see_their_own_objects_and_the_same_cars(self):
+        with self.visitor() as one, self.visitor(self.staff) as two:
+            one.goto(self.car.get_absolute_url())
+            two.goto(self.other.get_absolute_url())
+            for page, own, foreign in (
+                (one, self.car, self.other),
+                (two, self.other, self.car),
+            ):
+                panel = self.open_panel(page, "ObjectsPanel")
+                self.assertIn(own.key(), panel)
+                self.assertNotIn(foreign.key(), panel)
+            two.goto(self.change)
+            two.fill("[name=make]", "Lexus")
+            two.click("[name=_save]")
+            expect(two.locator(".messagelist")).to_be_visible()
+            one.reload()
+            expect(one.locator("h1")).to_have_text("Lexus Avensis")
+
+    def test_with_the_keyboard_alone_one_skips_to_the_content_and_follows_its_first_link(self):
+        with self.visitor() as page:
+            page.goto("/")
+            page.keyboard.press("Tab")
+            expect(page.locator(".skip")).to_be_focused()
+            expect(page.locator(".skip")).to_be_in_viewport()
+            page.keyboard.press("Enter")
+            expect(page.locator("main")).to_be_focused()
+            page.keyboard.press("Tab")
+            expect(page.get_by_text("Browse the cars")).to_be_focused()
+            page.keyboard.press("Enter")
+            expect(page).to_have_url(f"{self.live_server_url}/cars/")
+
+    def test_with_the_keyboard_alone_one_logs_in(self):
+        with self.visitor() as page:
+            page.goto("/accounts/login/")
+            expect(page.locator("[name=username]")).to_be_focused()
+            page.keyboard.type("root")
+            page.keyboard.press("Tab")
+            page.keyboard.type(PASSWORD)
+            page.keyboard.press("Enter")
+            expect(page.get_by_text("Log out")).to_be_visible()
+
+
+@skipUnless(settings.MEMCACHED_SERVERS or has_memcached(), "no Memcached, whose log is watched")
+class WatchTests(BrowserTestCase):
+    def test_a_save_in_the_admin_goes_by_on_the_page_beside_it(self):
+        with self.visitor(self.staff) as watch:
+            watch.goto(reverse("watch:page"))
+            expect(watch.locator("#state")).to_contain_text("Watching 1 of 1")
+            expect(watch.locator("#cached")).to_contain_text(self.car.key())
+            watch.fill("#filter", self.car.key())
+            admin = watch.context.new_page()
+            admin.goto(self.change)
+            admin.fill("[name=make]", "Lexus")
+            admin.click("[name=_save]")
+            expect(admin.locator(".messagelist")).to_be_visible()
+            stream = watch.locator("#stream")
+            for words in ("held by a writer", "a row was put"):
+                expect(stream).to_contain_text(words)
+            before = stream.locator("li").count()
+            admin.goto(self.car.get_absolute_url())
+            expect(admin.locator("h1")).to_have_text("Lexus Avensis")
+            expect(stream.locator("li").nth(before)).to_be_visible()  # there is one more
+
+
+class EveryPageTests(BrowserTestCase):
+    maxDiff = None
+
+    def pages(self):
+        """Return the addresses of all pages: for anybody, and for staff."""
+        anybody = ["/", "/cars/", "/cars/?q=nothing+like+it", self.car.get_absolute_url()]
+        anybody += [reverse("login"), reverse("admin:login"), NOWHERE]
+        staff = [reverse("cars:add")]
+        staff += [reverse(f"cars:{name}", args=[self.car.pk]) for name in ("edit", "delete")]
+        staff += [reverse(f"admin:{name}") for name in ("index", "cars_car_changelist")]
+        staff += [self.change, reverse("admin:cars_car_add")]
+        staff += [reverse("admin:cars_car_delete", args=[self.car.pk])]
+        try:
+            staff.append(reverse("watch:page"))
+        except NoReverseMatch:
+            pass
+        return [(None, anybody), (self.staff, staff)]
+
+    def on_each(self, check, **options):
+        """Call `check` with a browser's page at each address, each in a subtest."""
+        for user, urls in self.pages():
+            with self.visitor(user, **options) as page:
+                for url in urls:
+                    with self.subTest(url, staff=bool(user), **options):
+                        page.goto(url)
+                        check(page)
+
+    def violations(self, page, **options):
+        """Return what axe-core finds wrong with a page, the debug toolbar left out."""
+        options["resultTypes"] = ["violations"]
+        found = Axe().run(page, {"exclude": [[TOOLBAR]]}, options)
+        return found.generate_report() if found.violations_count else ""
+
+    def test_no_page_has_what_axe_finds_wrong_in_light_or_dark(self):
+        def check(page):
+            self.assertEqual(self.violations(page), "")
+
+        def check_contrast(page):
+            contrast = {"type": "rule", "values": ["color-contrast"]}
+            self.assertEqual(self.violations(page, runOnly=contrast), "")
+
+        # axe-core itself puts a style into the page, which the policy would block.
+        self.on_each(check, color_scheme="light", bypass_csp=True)
+        self.on_each(check_contrast, color_scheme="dark", bypass_csp=True)
+
+    def test_no_page_scrolls_sideways_on_a_narrow_phone(self):
+        def check(page):
+            width = page.evaluate("document.documentElement.scrollWidth")
+            self.assertLessEqual(width, 320)
+
+        self.on_each(check, viewport={"width": 320, "height": 640})
+
+    def test_it_is_light_in_the_light_and_dark_in_the_dark(self):
+        def brightness(scheme):
+            with self.visitor(color_scheme=scheme) as page:
+                page.goto("/")
+                color = page.evaluate("getComputedStyle(document.body).backgroundColor")
+                return sum(int(part) for part in color.strip("rgb()").split(","))
+
+        self.assertGreater(brightness("light"), 3 * 200)
+        self.assertLess(brightness("dark"), 3 * 60)

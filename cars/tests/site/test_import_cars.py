@@ -1,0 +1,247 @@
+"""manage.py import_cars FILE"""
+
+from contextlib import redirect_stderr
+from decimal import Decimal
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest.mock import patch
+
+from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection
+from django.db.models import QuerySet
+from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
+
+from cars.management.commands import import_cars as command
+from cars.models import Car
+from cars.stock.files import SHIPPED, to_row
+
+HEADER = "make,model,year,body,origin,mileage,price"
+AVENSIS = "Toyota,Avensis,1997,saloon,Japan,180000,2499.50"
+AURIS = "Toyota,Auris,2006,hatchback,Japan,90000,5990.00"
+
+
+def import_file(path: Path | str) -> str:
+    """Run the command; return what it prints."""
+    out = StringIO()
+    with redirect_stderr(StringIO()):  # no progress bar among the tests' own dots
+        call_command("import_cars", str(path), stdout=out)
+    return out.getvalue()
+
+
+class ImportTestCase(TestCase):
+    """Tests that import files of their own."""
+
+    def setUp(self):
+        folder = TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = Path(folder.name) / "cars.csv"
+
+    def import_bytes(self, content: bytes) -> str:
+        self.path.write_bytes(content)
+        return import_file(self.path)
+
+    def import_rows(self, *rows: str) -> str:
+        return self.import_bytes("\n".join([HEADER, *rows, ""]).encode())
+
+    def assertNothingImported(self, reason: str, content: bytes):
+        """Importing `content` is refused because of `reason`, and leaves no car."""
+        with self.assertRaises(CommandError) as caught:
+            self.import_bytes(content)
+        expected = f"Nothing was imported from {self.path}: {reason}"
+        self.assertEqual(str(caught.exception), expected)
+        self.assertFalse(Car.objects.exists())
+
+    def assertRowsRefused(self, reason: str, *rows: str):
+        self.assertNothingImported(reason, "\n".join([HEADER, *rows, ""]).encode())
+
+
+class ImportTests(ImportTestCase):
+    """What is imported, and what is skipped."""
+
+    def test_the_shipped_cars_are_imported_once(self):
+        count = len(SHIPPED.read_text("utf-8").splitlines()) - 1
+        self.assertEqual(
+            import_file(SHIPPED), f"Imported {count} cars, skipped 0 that were there already.\n"
+        )
+        self.assertEqual(
+            import_file(SHIPPED), f"Imported 0 cars, skipped {count} that were there already.\n"
+        )
+        self.assertEqual(Car.objects.count(), count)
+
+    def test_every_column_arrives(self):
+        self.import_rows(AVENSIS)
+        self.assertEqual(
+            to_row(Car.objects.get()),
+            ("Toyota", "Avensis", 1997, "saloon", "Japan", 180000, Decimal("2499.50")),
+        )
+
+    def test_an_empty_cell_is_a_value_not_given(self):
+        self.import_rows("Toyota,,,,,,")
+        self.assertEqual(to_row(Car.objects.get()), ("Toyota", "", None, "", "", None, None))
+
+    def test_a_row_with_empty_cells_is_skipped_when_it_is_there(self):
+        rows = ["Toyota,,,,,,", "Toyota,Avensis,,,,5,", "Toyota,Avensis,,,,,5"]
+        self.import_rows(*rows)
+        self.assertEqual(
+            self.import_rows(*rows), "Imported 0 cars, skipped 3 that were there already.\n"
+        )
+
+    def test_a_row_that_differs_in_one_column_is_imported(self):
+        self.import_rows(AVENSIS)
+        cells = AVENSIS.split(",")
+        others = ("Toyoda", "Auris", "1998", "estate", "United Kingdom", "180001", "2499.51")
+        for column, other in enumerate(others):
+            with self.subTest(column=HEADER.split(",")[column]):
+                row = ",".join([*cells[:column], other, *cells[column + 1 :]])
+                self.assertEqual(
+                    self.import_rows(row), "Imported 1 car, skipped 0 that were there already.\n"
+                )
+
+    def test_a_row_that_comes_twice_in_one_file_is_imported_once(self):
+        self.assertEqual(
+            self.import_rows(AVENSIS, AURIS, AVENSIS),
+            "Imported 2 cars, skipped 1 that was there already.\n",
+        )
+
+    def test_a_row_that_comes_twice_in_batches_apart_is_imported_once(self):
+        with patch.object(command, "BATCH", 1):
+            self.import_rows(AVENSIS, AURIS, AVENSIS)
+        self.assertEqual(Car.objects.count(), 2)
+
+    def test_the_same_value_written_otherwise_is_the_same(self):
+        self.import_rows(AVENSIS)
+        self.import_rows(" Toyota , Avensis,01997,saloon,Japan,180000,2499.5")
+        self.assertEqual(Car.objects.count(), 1)
+
+    def test_a_thousand_rows_are_compared_by_one_query(self):
+        rows = [f"Toyota,Avensis,1997,saloon,Japan,{mileage},1.00" for mileage in range(1000)]
+        self.import_rows(*rows)
+        with CaptureQueriesContext(connection) as queries:
+            self.import_rows(*rows)
+        self.assertEqual(sum("cars_car" in query["sql"] for query in queries), 1)
+
+    def test_quotes_commas_and_letters_of_all_kinds_arrive(self):
+        self.import_rows('"Škoda","Fabia ""Combi"", 1.9",,,,,')
+        self.assertEqual(str(Car.objects.get()), 'Škoda Fabia "Combi", 1.9')
+
+    def test_a_byte_order_mark_windows_line_ends_and_empty_lines_are_fine(self):
+        content = f"{HEADER}\r\n{AVENSIS}\r\n\r\n{AURIS}".encode("utf-8-sig")
+        self.import_bytes(content)
+        self.assertEqual(Car.objects.count(), 2)
+
+
+class BadFileTests(ImportTestCase):
+    """What is refused, and in which words."""
+
+    def test_a_bad_row_is_named_by_line_column_and_reason(self):
+        self.assertRowsRefused(
+            "1 bad row:\n  line 3, column year: No car is older than 1886.",
+            AVENSIS,
+            "Ford,Model T,1700,cabriolet,United States,1,1.00",
+            AURIS,
+        )
+
+    def test_every_column_is_validated_as_in_a_form(self):
+        for cells, reason in {
+            ",Avensis,,,,,": "column make: This field cannot be blank.",
+            "Toyota,,soon,,,,": "column year: “soon” value must be an integer.",
+            "Toyota,,,boat,,,": "column body: Value 'boat' is not a valid choice.",
+            "Toyota,,,,,-1,": "column mileage: A mileage can't be negative.",
+            "Toyota,,,,,,-1": "column price: A price can't be negative.",
+            "Toyota,,,,,,1.234": (
+                "column price: Ensure that there are no more than 2 decimal places."
+            ),
+            "Toyota,,,,,,cheap": "column price: “cheap” value must be a decimal number.",
+            "Toyota,,,,,,NaN": "column price: “NaN” value must be a decimal number.",
+            "Toyota,a\0b,,,,,": "column model: A text can't hold a null character.",
+            "Toyota,Avensis": "2 columns instead of 7.",
+            AVENSIS + ",": "8 columns instead of 7.",
+        }.items():
+            with self.subTest(cells=cells):
+                self.assertRowsRefused(f"1 bad row:\n  line 2, {reason}", cells)
+
+    def test_all_reasons_of_a_row_are_named(self):
+        self.assertRowsRefused(
+            "1 bad row:\n"
+            "  line 2, column year: No car is older than 1886.\n"
+            "  line 2, column price: A price can't be negative.",
+            "Toyota,,1700,,,,-1",
+        )
+
+    def test_the_first_bad_rows_are_named_and_the_rest_counted(self):
+        named = "".join(
+            f"\n  line {line}, column year: No car is older than 1886." for line in range(2, 7)
+        )
+        self.assertRowsRefused(f"7 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 7)
+
+    def test_a_bad_row_after_a_batch_takes_that_back(self):
+        with patch.object(command, "BATCH", 1):
+            self.assertRowsRefused(
+                "1 bad row:\n  line 4, column year: No car is older than 1886.",
+                AVENSIS,
+                AURIS,
+                "Benz,,1700,,,,",
+            )
+
+    def test_after_a_bad_row_no_car_is_inserted_in_vain(self):
+        with (
+            patch.object(command, "BATCH", 1),
+            CaptureQueriesContext(connection) as queries,
+            self.assertRaises(CommandError),
+        ):
+            self.import_rows(AVENSIS, "Benz,,1700,,,,", AURIS)
+        self.assertEqual(sum("INSERT" in query["sql"] for query in queries), 1)
+
+    def test_a_line_is_counted_as_an_editor_counts_it(self):
+        self.assertRowsRefused(
+            "1 bad row:\n  line 5, column year: No car is older than 1886.",
+            '"Toyota\nJapan",,,,,,',
+            "",
+            "Benz,,1700,,,,",
+        )
+
+    def test_a_file_that_is_not_there_or_is_a_folder_is_refused(self):
+        for path, reason in {
+            self.path: "No such file or directory.",
+            self.path.parent: "Is a directory.",
+        }.items():
+            with self.subTest(reason=reason):
+                expected = f"Nothing was imported from {path}: {reason}"
+                with self.assertRaisesMessage(CommandError, expected):
+                    import_file(path)
+
+    def test_another_header_or_none_is_refused(self):
+        for content in (b"", b"name,year\n", AVENSIS.encode(), HEADER.upper().encode()):
+            with self.subTest(content=content):
+                self.assertNothingImported(f"line 1: the header must be {HEADER}.", content)
+
+    def test_a_file_that_is_not_utf_8_is_refused(self):
+        rows = f"{HEADER}\n{AVENSIS}\nCitroën,,,,,,\n"
+        for encoding, line in {"latin-1": 3, "utf-16": 1}.items():
+            with self.subTest(encoding=encoding):
+                self.assertNothingImported(
+                    f"line {line}: not UTF-8. Save the file as UTF-8.", rows.encode(encoding)
+                )
+
+    def test_a_quote_that_never_ends_is_refused(self):
+        self.assertRowsRefused("line 2: no CSV: unexpected end of data.", '"Toyota,,,,,,')
+
+    def test_a_database_that_is_not_ready_gets_a_line_that_says_what_to_do(self):
+        error = OperationalError("no such table: cars_car")
+        with patch.object(Car.objects, "bulk_create", side_effect=error):
+            with self.assertRaisesMessage(CommandError, "no such table: cars_car. Is it up to"):
+                self.import_rows(AVENSIS)
+
+    def test_an_import_that_is_stopped_leaves_no_car(self):
+        def insert_and_be_stopped(cars):
+            QuerySet(Car).bulk_create(cars)
+            raise KeyboardInterrupt
+
+        with (
+            patch.object(Car.objects, "bulk_create", insert_and_be_stopped),
+            self.assertRaisesMessage(CommandError, "Stopped: nothing was imported."),
+        ):
+            self.import_rows(AVENSIS, AURIS)
+        self.assertFalse(Car.objects.exists())

@@ -1,0 +1,73 @@
+"""The tests and a running site use one Memcached, and neither sees a row of the other."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from unittest import skipUnless
+from urllib.parse import unquote
+
+from django.conf import settings
+from django.test import SimpleTestCase
+from pymemcache.client.base import Client
+
+from cars.lab import servers
+
+from .test_demo import Demo
+
+PKS = range(1, 26)  # the tests' cars have these pks too
+
+
+@skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
+class IsolationTests(SimpleTestCase):
+    """With a Memcached, a site and a run of tests of their own."""
+
+    def setUp(self):
+        memcached = self.enterContext(servers.memcached())
+        host, port = memcached.split(":")
+        self.memcached = Client((host, int(port)))
+        self.addCleanup(self.memcached.close)
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.environ = {
+            **os.environ,
+            "DJANGO_DEBUG": "on",
+            "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3",
+            "MEMCACHED_SERVERS": memcached,
+        }
+        self.site = Demo([], self.environ)
+        self.addCleanup(self.site.end)
+        self.site.wait_until_it_serves()
+
+    def contents(self):
+        """Return all that Memcached holds, by key."""
+        dump = self.memcached.raw_command("lru_crawler metadump all", "END\r\n").decode()
+        keys = [unquote(line.split()[0].removeprefix("key=")) for line in dump.splitlines()]
+        return self.memcached.get_many(keys)
+
+    def run_tests(self, *options):
+        """Run tests that write and read cars, on the site's Memcached."""
+        command = [sys.executable, settings.BASE_DIR / "manage.py", "test", *options]
+        result = subprocess.run(
+            [*command, "cars.tests.recipe.test_recipe"],
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+
+    def test_neither_the_site_nor_the_tests_see_a_row_of_the_other(self):
+        for pk in PKS:
+            self.site.get(f"/cars/{pk}/").close()
+        of_the_site = self.contents()
+        self.assertGreaterEqual(len(of_the_site), len(PKS))
+        for options in [], ["--parallel", "2"]:
+            with self.subTest(options=options):
+                self.run_tests(*options)
+                contents = self.contents()
+                of_the_tests = [key for key in contents if key.startswith("test-")]
+                self.assertGreater(len(of_the_tests), 0)
+                for key in of_the_tests:
+                    self.memcached.delete(key)
+                    del contents[key]
+                self.assertEqual(contents, of_the_site)

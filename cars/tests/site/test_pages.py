@@ -1,0 +1,309 @@
+"""What the pages show and do."""
+
+import inspect
+from html import unescape
+
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client, TestCase, override_settings
+from django.urls import reverse
+
+from cars.caching import CacheManager
+from cars.lab import servers
+from cars.models import Car
+from cars.tests.support.caches import forget
+from carsite import settings as site
+
+
+def makes(response):
+    """Return the makes of the cars on a page of the list, in its order."""
+    return [car.make for car, _ in response.context["rows"]]
+
+
+class PageCase(TestCase):
+    """Has an empty cache, and accounts that may everything, or nothing, with cars."""
+
+    def setUp(self):
+        forget()
+
+    def log_in(self, *permissions):
+        user = User.objects.create_user("somebody")
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        self.client.force_login(user)
+
+
+class StartPageTests(PageCase):
+    def test_it_shows_the_source_that_runs(self):
+        page = unescape(self.client.get("/").content.decode())
+        for line in inspect.getsource(CacheManager.cache).splitlines():
+            self.assertIn(line.strip(), page)
+        self.assertIn("objects = CacheManager()", page)
+
+    def test_it_gives_three_things_to_click(self):
+        car = Car.objects.create(make="Toyota", model="Avensis")
+        page = self.client.get("/")
+        for url in ("/cars/", f"/cars/{car.pk}/", f"/admin/cars/car/{car.pk}/change/"):
+            self.assertContains(page, f'href="{url}"')
+
+    def test_without_cars_it_says_how_to_load_them(self):
+        self.assertContains(self.client.get("/"), "import_cars")
+
+    @override_settings(DEBUG=False)
+    def test_without_debug_it_names_no_account(self):
+        Car.objects.create(make="Toyota")
+        self.assertNotContains(self.client.get("/"), "password")
+
+
+class ListTests(PageCase):
+    @classmethod
+    def setUpTestData(cls):
+        Car.objects.bulk_create(
+            [
+                Car(make="Toyota", model="Avensis", year=1997, body="saloon", origin="Japan"),
+                Car(make="Volvo", model="240", year=1974, body="estate", origin="Sweden"),
+                Car(make="Saab", model="900", year=1978, body="coupe", origin="Sweden"),
+                Car(make="Trabant"),
+            ]
+        )
+
+    def list(self, **query):
+        response = self.client.get(reverse("cars:list"), query)
+        self.assertEqual(response.status_code, 200)
+        return response
+
+    def test_it_says_of_each_car_whether_it_was_a_hit_or_a_miss(self):
+        Car.objects.cache(Car.objects.get(make="Saab").pk)
+        page = self.list()
+        self.assertEqual([lookup.hit for _, lookup in page.context["rows"]], [True] + [False] * 3)
+        self.assertContains(page, "1 hit,")
+        self.assertContains(page, "3 misses,")
+        self.assertEqual([lookup.hit for _, lookup in self.list().context["rows"]], [True] * 4)
+
+    def test_cached_cars_cost_no_query_of_their_own(self):
+        self.list()
+        with self.assertNumQueries(3):  # the origins of the filter, the count, the pks
+            self.list()
+
+    def test_it_finds_words_in_make_and_model_together(self):
+        self.assertEqual(makes(self.list(q="avens toy")), ["Toyota"])
+        self.assertEqual(makes(self.list(q="240")), ["Volvo"])
+        self.assertContains(self.list(q="nothing"), "No car is like that")
+
+    def test_it_filters_by_origin_and_body(self):
+        self.assertEqual(makes(self.list(origin="Sweden")), ["Saab", "Volvo"])
+        self.assertEqual(makes(self.list(origin="Sweden", body="estate")), ["Volvo"])
+
+    def test_it_sorts_with_those_that_do_not_say_at_the_end(self):
+        self.assertEqual(makes(self.list(sort="year")), ["Volvo", "Saab", "Toyota", "Trabant"])
+        self.assertEqual(makes(self.list(sort="-year")), ["Toyota", "Saab", "Volvo", "Trabant"])
+
+    def test_what_makes_no_sense_is_as_if_it_were_not_there(self):
+        for query in (
+            {"sort": "password"},
+            {"origin": "Atlantis"},
+            {"body": "boat"},
+            {"page": "many"},
+            {"q": "\0"},
+            {"q": "x" * 101},
+        ):
+            with self.subTest(query):
+                self.assertEqual(makes(self.list(**query)), ["Saab", "Toyota", "Trabant", "Volvo"])
+
+    def test_a_filter_stays_when_another_makes_no_sense(self):
+        page = self.list(origin="Sweden", sort="password")
+        self.assertEqual(makes(page), ["Saab", "Volvo"])
+        self.assertContains(page, '<option value="Sweden" selected>')
+
+    def test_a_page_out_of_range_is_the_last_one(self):
+        Car.objects.bulk_create(Car(make=f"Zastava {n:02}") for n in range(30))
+        self.assertEqual(len(makes(self.list())), 25)
+        self.assertEqual(makes(self.list(page=999))[-1], "Zastava 29")
+
+    def test_paging_keeps_search_filter_and_sort(self):
+        Car.objects.bulk_create(Car(make="Zastava", body="saloon") for _ in range(30))
+        page = self.list(q="zast", body="saloon", sort="-price")
+        self.assertContains(page, 'href="?q=zast&amp;body=saloon&amp;sort=-price&amp;page=2"')
+        self.assertNotContains(page, 'href="?page=')
+
+    def test_a_missing_slash_is_added_with_debug_too(self):
+        with override_settings(DEBUG=True):
+            self.assertRedirects(self.client.get("/cars"), "/cars/", 301)
+
+
+class DetailTests(PageCase):
+    def test_the_first_time_is_a_miss_and_the_second_a_hit(self):
+        car = Car.objects.create(make="Toyota", model="Avensis")
+        forget()
+        first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
+        self.assertContains(first, "read from the database and put into the cache")
+        self.assertContains(second, "read from the cache,")
+        self.assertContains(second, "<strong>1 hit</strong>, <strong>0 misses</strong>")
+
+    def test_a_hit_costs_no_query(self):
+        car = Car.objects.create(make="Toyota")
+        with self.assertNumQueries(0):
+            self.client.get(car.get_absolute_url())
+
+    def test_it_names_the_key(self):
+        car = Car.objects.create(make="Toyota")
+        self.assertContains(self.client.get(car.get_absolute_url()), car.key())
+
+    def test_what_the_car_is_called_is_text_and_not_html(self):
+        car = Car.objects.create(make="<script>alert(1)</script>")
+        for url in (car.get_absolute_url(), reverse("cars:list"), "/"):
+            self.assertNotContains(self.client.get(url), "<script>alert")
+
+    def test_links_to_change_a_car_are_for_those_who_may(self):
+        car = Car.objects.create(make="Toyota")
+        edit, delete = (reverse(f"cars:{name}", args=[car.pk]) for name in ("edit", "delete"))
+        self.assertNotContains(self.client.get(car.get_absolute_url()), edit)
+        self.log_in("change_car")
+        page = self.client.get(car.get_absolute_url())
+        self.assertContains(page, edit)
+        self.assertNotContains(page, delete)
+
+
+class NotFoundTests(PageCase):
+    def setUp(self):
+        super().setUp()
+        self.enterContext(self.assertLogs("django.request"))  # not to the terminal
+
+    def test_what_does_not_exist_is_the_sites_own_404_with_debug_and_without(self):
+        self.log_in("change_car", "delete_car")
+        urls = [f"/cars/{pk}/" for pk in ("0", "999999", 2**63, "9" * 300, "9" * 5000, "abc")]
+        urls += ["/cars/999999/edit/", "/cars/999999/delete/", "/nothing", "/nothing/"]
+        for debug in (False, True):
+            for url in urls:
+                with self.subTest(url[:30], debug=debug), override_settings(DEBUG=debug):
+                    page = self.client.get(url)
+                    self.assertContains(page, "There is nothing here", status_code=404)
+                    self.assertIn("Content-Security-Policy", page.headers)
+
+
+class ChangeTests(PageCase):
+    data = {"make": "Toyota", "model": "Auris", "year": 2006, "body": "hatchback"}
+
+    def test_adding_shows_the_new_car_and_says_so(self):
+        self.log_in("add_car")
+        page = self.client.post(reverse("cars:add"), self.data, follow=True)
+        self.assertRedirects(page, Car.objects.get().get_absolute_url())
+        self.assertContains(page, "Toyota Auris was added.")
+
+    def test_editing_reaches_the_page_of_the_car(self):
+        self.log_in("change_car")
+        car = Car.objects.create(make="Toyota", model="Avensis")
+        page = self.client.post(reverse("cars:edit", args=[car.pk]), self.data, follow=True)
+        self.assertContains(page, "Toyota Auris was saved.")
+        self.assertContains(page, "<h1>Toyota Auris</h1>")
+
+    def test_the_edit_form_reads_the_database_and_not_the_cache(self):
+        self.log_in("change_car")
+        car = Car.objects.create(make="Stale")
+        with connection.cursor() as cursor:  # unseen by Django, and so by the cache
+            cursor.execute("UPDATE cars_car SET make = 'Toyota' WHERE id = %s", [car.pk])
+        self.assertEqual(Car.objects.cache(car.pk).make, "Stale")
+        page = self.client.get(reverse("cars:edit", args=[car.pk]))
+        self.assertContains(page, 'value="Toyota"')
+        self.assertNotContains(page, "Stale")
+
+    def test_deleting_asks_first_and_says_so_after(self):
+        self.log_in("delete_car")
+        car = Car.objects.create(make="Toyota", model="Avensis")
+        url = reverse("cars:delete", args=[car.pk])
+        self.assertContains(self.client.get(url), "Delete Toyota Avensis?")
+        self.assertTrue(Car.objects.exists())
+        page = self.client.post(url, follow=True)
+        self.assertRedirects(page, reverse("cars:list"))
+        self.assertContains(page, "Toyota Avensis was deleted.")
+        self.assertFalse(Car.objects.exists())
+
+    def test_a_bad_value_is_refused_and_nothing_is_saved(self):
+        self.log_in("add_car")
+        page = self.client.post(reverse("cars:add"), {**self.data, "year": 1700})
+        self.assertContains(page, "No car is older than 1886.")
+        self.assertFalse(Car.objects.exists())
+
+    def urls(self):
+        car = Car.objects.create(make="Toyota")
+        return [reverse("cars:add")] + [
+            reverse(f"cars:{name}", args=[car.pk]) for name in ("edit", "delete")
+        ]
+
+    def test_strangers_are_asked_to_log_in(self):
+        for url in self.urls():
+            for answer in (self.client.get(url), self.client.post(url, self.data)):
+                self.assertRedirects(answer, f"/accounts/login/?next={url}")
+
+    def test_those_who_may_not_get_a_403_page(self):
+        self.log_in()
+        for url in self.urls():
+            for answer in (self.client.get(url), self.client.post(url, self.data)):
+                self.assertContains(answer, "You may not do that", status_code=403)
+        self.assertEqual(Car.objects.get().make, "Toyota")
+
+    def test_a_form_without_its_token_gets_a_page_that_says_what_to_do(self):
+        client = Client(enforce_csrf_checks=True)
+        page = client.post("/accounts/login/", {"username": "a", "password": "b"})
+        self.assertContains(page, "send the form again", status_code=403)
+
+
+class AccountTests(PageCase):
+    def test_logging_in_goes_where_one_wanted_to(self):
+        User.objects.create_user("somebody", password="secret")
+        answer = self.client.post(
+            "/accounts/login/?next=/cars/",
+            {"username": "somebody", "password": "secret", "next": "/cars/"},
+        )
+        self.assertRedirects(answer, "/cars/")
+
+    def test_logging_out_takes_a_post(self):
+        self.log_in()
+        self.assertEqual(self.client.get("/accounts/logout/").status_code, 405)
+        page = self.client.post("/accounts/logout/", follow=True)
+        self.assertContains(page, "Log in")
+
+
+class HealthTests(PageCase):
+    def test_it_answers_without_database_and_cache(self):
+        with self.assertNumQueries(0):
+            answer = self.client.get("/healthz")
+        self.assertEqual((answer.status_code, answer.content), (200, b"ok\n"))
+        self.assertEqual(answer.headers["Content-Type"], "text/plain")
+
+
+class CacheIsAwayTests(PageCase):
+    """No page answers 5xx because of the cache."""
+
+    def setUp(self):
+        super().setUp()
+        caches = site.caches([f"127.0.0.1:{servers.free_port()}"])
+        self.enterContext(override_settings(CACHES=caches))
+        user = User.objects.create_superuser("root")
+        self.client.force_login(user)
+        self.car = Car.objects.create(make="Toyota", model="Avensis", price=100)
+
+    def test_every_page_works(self):
+        urls = ["/", "/cars/", "/cars/add/", "/accounts/login/", "/healthz", "/admin/"]
+        urls += ["/admin/cars/car/", f"/admin/cars/car/{self.car.pk}/change/"]
+        urls += [f"/cars/{self.car.pk}/{rest}" for rest in ("", "edit/", "delete/")]
+        for url in urls:
+            with self.subTest(url):
+                self.assertEqual(self.client.get(url).status_code, 200)
+
+    def test_every_page_of_a_car_shows_it(self):
+        for url in ("/cars/", self.car.get_absolute_url()):
+            self.assertContains(self.client.get(url), "Toyota Avensis")
+
+    def test_saving_and_deleting_work(self):
+        url = reverse("cars:edit", args=[self.car.pk])
+        self.client.post(url, {"make": "Volvo"})
+        self.assertContains(self.client.get(self.car.get_absolute_url()), "Volvo")
+        self.client.post(reverse("cars:delete", args=[self.car.pk]))
+        self.assertEqual(self.client.get(self.car.get_absolute_url()).status_code, 404)
+
+    def test_the_actions_of_the_admin_work(self):
+        for action in ("remove_from_cache", "put_into_cache", "mark_down"):
+            answer = self.client.post(
+                "/admin/cars/car/", {"action": action, "_selected_action": [self.car.pk]}
+            )
+            self.assertRedirects(answer, "/admin/cars/car/")

@@ -1,0 +1,111 @@
+"""The debug toolbar: there with debug, nowhere without, and discreet."""
+
+import os
+import re
+import subprocess
+import sys
+from secrets import token_hex
+from unittest import skipUnless
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import TestCase, override_settings
+
+from cars.models import Car
+from cars.tests.support.caches import MemcachedMixin, forget
+
+WITHOUT_DEBUG = """
+import django
+django.setup()
+from django.conf import settings
+from django.test import Client
+assert "debug_toolbar" not in settings.INSTALLED_APPS
+assert not [name for name in settings.MIDDLEWARE if "toolbar" in name.lower()]
+client = Client(SERVER_NAME="example.com")
+assert client.get("/__debug__/render_panel/").status_code == 404
+page = client.get("/accounts/login/")
+assert page.status_code == 200 and b"djDebug" not in page.content
+"""
+
+
+class WithoutDebugTests(TestCase):
+    def test_the_toolbar_is_nowhere(self):
+        done = subprocess.run(
+            [sys.executable, "-c", WITHOUT_DEBUG],
+            cwd=settings.BASE_DIR,
+            env={
+                **os.environ,
+                "DJANGO_SETTINGS_MODULE": "carsite.settings",
+                "DJANGO_DEBUG": "off",
+                "DJANGO_SECRET_KEY": "long and random",
+                "DJANGO_ALLOWED_HOSTS": "example.com",
+            },
+            capture_output=True,
+            text=True,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+
+@skipUnless("debug_toolbar" in settings.INSTALLED_APPS, "the tests run with DJANGO_DEBUG=off")
+@override_settings(DEBUG=True)
+class ToolbarTests(MemcachedMixin, TestCase):
+    def setUp(self):
+        forget()
+
+    def panel(self, page, panel):
+        """Return the HTML of a panel, fetched as the toolbar's own script does."""
+        request_id = re.search(r'data-request-id="(\w+)"', page.content.decode())[1]
+        answer = self.client.get(
+            "/__debug__/render_panel/", {"request_id": request_id, "panel_id": panel}
+        )
+        return answer.json()["content"]
+
+    def hits_and_misses(self, page):
+        content = self.panel(page, "CachePanel")
+        _, hits, misses = re.findall(r"<td>(\d+)</td>", content)[:3]
+        self.assertIn("MemcachedCache", content)
+        return int(hits), int(misses)
+
+    def test_its_cache_panel_shows_a_miss_and_then_a_hit_without_a_select(self):
+        car = Car.objects.create(make="Toyota")
+        forget()
+        first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
+        self.assertEqual(self.hits_and_misses(first), (0, 1))
+        self.assertIn("cars_car", self.panel(first, "SQLPanel"))
+        self.assertEqual(self.hits_and_misses(second), (1, 0))
+        self.assertNotIn("cars_car", self.panel(second, "SQLPanel"))
+
+    def test_its_cache_panel_counts_in_the_admin_too(self):
+        self.client.force_login(User.objects.create_superuser("root"))
+        Car.objects.create(make="Toyota")
+        Car.objects.bulk_create([Car(make="Volvo")])
+        self.assertEqual(self.hits_and_misses(self.client.get("/admin/cars/car/")), (1, 1))
+
+    def test_the_panels_outlast_a_hundred_other_requests_and_health_checks(self):
+        car = Car.objects.create(make="Toyota")
+        page = self.client.get(car.get_absolute_url())
+        for _ in range(100):
+            self.client.get(car.get_absolute_url())
+        for _ in range(300):
+            self.client.get("/healthz")
+        self.assertEqual(self.hits_and_misses(page), (1, 0))
+
+    def test_no_panel_shows_the_password_of_a_failed_login(self):
+        panels = [name.rpartition(".")[2] for name in settings.DEBUG_TOOLBAR_PANELS]
+        password = token_hex()  # not in this source, which a panel shows in its stack traces
+        for url in ("/accounts/login/", "/admin/login/"):
+            page = self.client.post(url, {"username": "somebody", "password": password})
+            self.assertIn("somebody", self.panel(page, "RequestPanel"))
+            for panel in panels:
+                with self.subTest(url, panel=panel):
+                    self.assertNotIn(password, self.panel(page, panel))
+
+    def test_request_and_headers_do_not_show_the_session_cookie(self):
+        self.client.force_login(User.objects.create_superuser("root"))
+        page = self.client.get("/cars/")
+        session = self.client.cookies[settings.SESSION_COOKIE_NAME].value
+        for panel in ("RequestPanel", "HeadersPanel"):
+            self.assertNotIn(session, self.panel(page, panel))
+
+    def test_it_keeps_no_bodies_of_posts(self):
+        self.assertNotIn("History", "".join(settings.DEBUG_TOOLBAR_PANELS))

@@ -1,0 +1,120 @@
+"""What /watch/ asks of its servers: several, one that is away, one that refuses."""
+
+import socket
+from contextlib import closing
+from select import select
+from threading import Thread
+from unittest.mock import patch
+
+from django.core.cache import cache
+from django.test import SimpleTestCase
+
+from cars.insight.watch import server
+from cars.lab import servers
+from cars.tests.support.caches import on_servers
+from cars.tests.support.watching import Events, WatchTestCase, close
+
+
+class ServersTests(WatchTestCase):
+    def test_all_servers_are_watched(self):
+        addresses = [self.enterContext(servers.memcached()) for _ in range(2)]
+        self.enterContext(on_servers(addresses))
+        events = self.watch()
+        keys = {f"Car.{n}" for n in range(40)}
+        for key in keys:
+            cache.set(key, b"x")
+        seen = {}
+        while seen.keys() != keys:
+            seen |= {each["key"]: each["server"] for each in events.next("log")["events"]}
+        self.assertEqual(set(seen.values()), set(addresses))
+        self.assertEqual(events.next("totals")["counters"]["items"], 40)
+        while events.next("cached")["count"] != 40:  # the newest can be missing at first
+            pass
+
+    def test_one_that_is_away_is_named_and_the_others_are_watched(self):
+        taken = self.enterContext(socket.socket())  # so that nobody else gets the port
+        taken.bind(("127.0.0.1", 0))
+        away = f"127.0.0.1:{taken.getsockname()[1]}"
+        here = self.enterContext(servers.memcached())
+        self.enterContext(on_servers([here, away]))
+        events = Events(self.client.get("/watch/events"))
+        self.addCleanup(close, events.response)
+        while not (states := events.next("totals")["servers"])[0]["watching"]:
+            pass
+        troubles = {each["address"]: each["trouble"] for each in states}
+        self.assertEqual(troubles, {here: "", away: "doesn't answer"})
+        self.enterContext(on_servers([here]))
+        cache.set("Car.1", b"x")
+        self.assertEqual(events.next("log")["events"][0]["key"], "Car.1")
+
+    def test_one_that_comes_back_is_watched_again(self):
+        port = servers.free_port()
+        self.enterContext(patch.object(server, "RETRY", 0.1))
+        with servers.memcached(port=port) as address:
+            self.enterContext(on_servers([address]))
+            events = self.watch()
+        while not events.next("totals")["servers"][0]["trouble"]:
+            pass
+        with servers.memcached(port=port):
+            while not events.next("totals")["servers"][0]["watching"]:
+                pass
+            cache.set("Car.1", b"x")
+            cache.set("Car.1", b"x")
+            self.assertEqual(events.next("log")["events"][-1]["key"], "Car.1")
+
+    def read(self, watcher):
+        """Read what the server answers, when it does."""
+        select([watcher.socket], [], [], 5)
+        return watcher.read()
+
+    def test_a_server_without_a_log_of_deletions_gives_the_rest(self):
+        asked = []
+        with pretender([b"ERROR\r\n", b"OK\r\n"], asked) as address:
+            watcher = server.Watcher(address)
+            with closing(watcher):
+                self.assertTrue(watcher.open())
+                self.assertTrue(self.read(watcher) and self.read(watcher))
+        self.assertEqual(asked, [*server.COMMANDS[:2]])
+
+    def test_a_server_that_refuses_to_show_its_log_is_quoted(self):
+        with pretender([b"WATCHER_TOO_MANY log watcher limit reached\r\n"], []) as address:
+            watcher = server.Watcher(address)
+            with closing(watcher):
+                self.assertTrue(watcher.open())
+                self.assertFalse(self.read(watcher))
+        self.assertIn("WATCHER_TOO_MANY log watcher limit", watcher.trouble)
+
+
+class pretender:  # noqa: N801
+    """A server that gives these answers, one to each line; notes the lines in `asked`."""
+
+    def __init__(self, answers, asked):
+        self.answers, self.asked = answers, asked
+
+    def __enter__(self):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.thread = Thread(target=self.serve)
+        self.thread.start()
+        return f"127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def serve(self):
+        connection, _ = self.listener.accept()
+        with connection, connection.makefile("rb") as lines:
+            for answer in self.answers:
+                self.asked.append(lines.readline())
+                connection.sendall(answer)
+
+    def __exit__(self, *args):
+        self.thread.join(5)
+        self.listener.close()
+
+
+class EntryTests(SimpleTestCase):
+    def test_lines_of_metadump_are_read(self):
+        line = b"key=a%20b exp=1795379286 la=1795375686 cas=7 fetch=no cls=1 size=73\n"
+        self.assertEqual(
+            server.parse_entry(line), server.Item("a b", 1795379286, 1795375686, False, 73)
+        )
+        forever = b"key=a exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
+        self.assertEqual(server.parse_entry(forever), server.Item("a", None, 1795375681, True, 72))
+        self.assertIsNone(server.parse_entry(b"BUSY currently processing crawler request\r\n"))

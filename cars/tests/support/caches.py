@@ -1,0 +1,57 @@
+"""The cache of the tests: a Memcached of their own, or a part of a running one only they see."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from os import getpid
+from secrets import token_hex
+from unittest import SkipTest
+
+from django.conf import settings
+from django.test import override_settings
+
+from cars.lab import servers
+from carsite import settings as site
+
+RUN = token_hex(4)
+_generation = 0
+
+
+def make_key(key: str, key_prefix: str, version: int) -> str:
+    """Make keys that no site, no other process and no earlier test uses (a `KEY_FUNCTION`)."""
+    return f"test-{RUN}.{getpid()}.{_generation}:{version}:{key}"
+
+
+def forget() -> None:
+    """Start with an empty cache, without touching what others have in the same server."""
+    global _generation
+    _generation += 1
+
+
+@contextmanager
+def test_cache() -> Iterator[None]:
+    """Give the tests their cache for a while: Memcached if there is one, else local memory."""
+    with ExitStack() as stack:
+        addresses = settings.MEMCACHED_SERVERS
+        if not addresses and servers.has_memcached():
+            addresses = [stack.enter_context(servers.memcached())]
+        with on_servers(addresses):
+            yield
+
+
+def on_servers(addresses: list[str]) -> override_settings:
+    """Use these servers for a while, as the site would; local memory if there are none."""
+    caches = site.caches(addresses)
+    caches["default"]["KEY_FUNCTION"] = make_key
+    # Longer than a busy machine takes to answer: a miss here is somebody's fault.
+    caches["default"]["OPTIONS"] |= {"timeout": 10, "connect_timeout": 10}
+    return override_settings(MEMCACHED_SERVERS=addresses, CACHES=caches)
+
+
+class MemcachedMixin:
+    """Skips its tests where there is no Memcached."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not settings.MEMCACHED_SERVERS:
+            raise SkipTest("no Memcached: set MEMCACHED_SERVERS or put `memcached` on the PATH")
+        super().setUpClass()

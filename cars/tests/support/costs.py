@@ -1,0 +1,99 @@
+"""What something costs: counted at the Memcached server, at the sockets to it, and in queries."""
+
+import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import ModuleType
+from unittest import SkipTest
+
+from django.db import connection
+from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
+from pymemcache.client.base import Client, normalize_server_spec
+
+from cars.lab import servers
+from carsite import settings as site
+
+# What Memcached's `stats` call the commands; one `get` of many keys is counted for each key.
+COMMANDS = {
+    "get": ["cmd_get"],
+    "set": ["cmd_set"],  # add and cas too
+    "other": ["cmd_touch", "cmd_flush", "cmd_meta", "get_flushed"]
+    + [f"{name}_{end}" for name in ("delete", "incr", "decr") for end in ("hits", "misses")],
+}
+
+
+@dataclass
+class Cost:
+    """SQL; cache commands by name, for each key; round trips to the cache."""
+
+    queries: list[str] = field(default_factory=list)
+    commands: dict[str, int] = field(default_factory=dict)
+    round_trips: int = 0
+
+    @property
+    def selects(self) -> int:
+        return sum(sql.startswith("SELECT") for sql in self.queries)
+
+    @property
+    def in_all(self) -> int:
+        """Cache commands of all names."""
+        return sum(self.commands.values())
+
+
+class _Socket(socket.socket):
+    sent = 0  # by all of them
+
+    def sendall(self, *args):
+        _Socket.sent += 1
+        return super().sendall(*args)
+
+
+_sockets = ModuleType("counting_sockets")
+vars(_sockets).update(vars(socket) | {"socket": _Socket})
+
+
+class CostMixin:
+    """Gives its tests Memcacheds that nobody else uses, so that they can count."""
+
+    SERVERS = 1
+
+    @classmethod
+    def setUpClass(cls):
+        if not servers.has_memcached():
+            raise SkipTest("no Memcached: put `memcached` on the PATH")
+        super().setUpClass()
+        stack = ExitStack()
+        cls.addClassCleanup(stack.close)
+        addresses = [stack.enter_context(servers.memcached()) for _ in range(cls.SERVERS)]
+        caches = site.caches(addresses)
+        caches["default"]["OPTIONS"]["socket_module"] = _sockets
+        stack.enter_context(override_settings(CACHES=caches))
+        # On sockets that don't count.
+        cls.servers = [Client(normalize_server_spec(address)) for address in addresses]
+        for server in cls.servers:
+            stack.callback(server.close)
+
+    def empty(self):
+        """Empty the cache."""
+        for server in self.servers:
+            server.flush_all(noreply=False)
+
+    @contextmanager
+    def counted(self) -> Iterator[Cost]:
+        """Yield a Cost that is filled in at the end of the block."""
+        cost = Cost()
+        commands, sent = self._commands(), _Socket.sent
+        with CaptureQueriesContext(connection) as captured:
+            yield cost
+        cost.queries = [query["sql"] for query in captured]
+        cost.round_trips = _Socket.sent - sent
+        cost.commands = {name: now - commands[name] for name, now in self._commands().items()}
+
+    def _commands(self) -> dict[str, int]:
+        stats = [server.stats() for server in self.servers]
+        return {
+            name: sum(its.get(field.encode(), 0) for its in stats for field in fields)
+            for name, fields in COMMANDS.items()
+        }

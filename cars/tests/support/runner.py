@@ -1,0 +1,36 @@
+"""What surrounds the tests: for `manage.py test`, and by conftest.py for pytest."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.db import connections
+from django.test import override_settings
+from django.test.runner import DiscoverRunner
+
+from .caches import test_cache
+
+APPS = ["cars.lab", "cars.tests.support.zoo"]  # apps whose models only tests need
+ARCHIVE = "archive"  # a second database, for tests that name it in their `databases`
+
+
+@contextmanager
+def surroundings() -> Iterator[None]:
+    """Give the tests a cache, models and a second database of their own."""
+    default = connections.settings["default"]
+    archive = {**default, "NAME": f"{default['NAME']}_archive", "TEST": {**default["TEST"]}}
+    connections.settings[ARCHIVE] = archive
+    surroundings = {"INSTALLED_APPS": [*settings.INSTALLED_APPS, *APPS]}
+    with test_cache():
+        with override_settings(**surroundings):
+            yield
+    del connections.settings[ARCHIVE]
+
+
+class Runner(DiscoverRunner):
+    """Django's runner, in these surroundings."""
+
+    def run_tests(self, *args: Any, **kwargs: Any) -> int:
+        with surroundings():
+            return super().run_tests(*args, **kwargs)

@@ -1,0 +1,91 @@
+"""What the tests of /watch/ have in common."""
+
+import json
+from threading import BoundedSemaphore
+from unittest import skipUnless
+from unittest.mock import patch
+
+from django.contrib.auth.models import User
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.test import TestCase
+
+from cars.caching.backends import base
+from cars.insight.watch import stream, views
+from cars.lab import servers
+
+from .caches import forget, on_servers
+
+
+class Events:
+    """The server-sent events of a response, as they come."""
+
+    def __init__(self, response):
+        self.response = response
+        self._blocks = iter(response.streaming_content)
+
+    def __iter__(self):
+        """Yield the name and the data of each; a heartbeat is called "heartbeat"."""
+        for block in self._blocks:
+            fields = dict(line.split(": ", 1) for line in block.decode().strip().splitlines())
+            if "" in fields:
+                yield "heartbeat", fields[""]
+            elif "retry" in fields:
+                yield "retry", int(fields["retry"])
+            else:
+                yield fields["event"], json.loads(fields["data"])
+
+    def next(self, wanted):
+        """Return the data of the next event called `wanted`."""
+        return next(data for name, data in self if name == wanted)
+
+    def texts(self, key, *wanted):
+        """Return what happens to `key`, until each of `wanted` has begun one, in this order."""
+        texts, left = [], list(wanted)
+        for name, data in self:
+            for event in data["events"] if name == "log" else []:
+                if event["key"] == key:
+                    texts.append(event["text"])
+                    if left and texts[-1].startswith(left[0]):
+                        del left[0]
+            if not left:
+                return texts
+        raise AssertionError(f"the stream has ended without {left}: {texts}")
+
+
+def close(response):
+    """Close the stream as a server does, but not the connection that the test needs."""
+    with patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete"):
+        response.close()
+
+
+@skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
+class WatchTestCase(TestCase):
+    """Tests with a server of their own: in its log and its totals there is nobody else's doing."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.enterClassContext(on_servers([cls.enterClassContext(servers.memcached())]))
+        super().setUpClass()
+
+    @classmethod
+    def setUpTestData(cls):
+        cls.staff = User.objects.create_user("staff", is_staff=True)
+        cls.visitor = User.objects.create_user("visitor")
+
+    def setUp(self):
+        forget()
+        # The log shows the keys as the site has them, without the namespace of a test.
+        self.enterContext(patch.object(base, "test_namespace", return_value=""))
+        self.client.force_login(self.staff)
+        self.enterContext(patch.multiple(stream, LENGTH=10, OFTEN=0.02, SELDOM=0.2))
+        self.enterContext(patch.object(views, "places", BoundedSemaphore(views.PLACES)))
+
+    def watch(self):
+        """Return the events of a stream that has begun."""
+        response = self.client.get("/watch/events")
+        self.assertEqual(response.status_code, 200)
+        self.addCleanup(close, response)
+        events = Events(response)
+        while not all(each["watching"] for each in events.next("totals")["servers"]):
+            pass
+        return events

@@ -1,0 +1,332 @@
+"""One model for each thing that a cache of rows can trip over."""
+
+import uuid
+
+from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+
+from cars.caching import CacheManager
+from cars.caching.queryset import CacheQuerySet
+
+from .fields import PointField, SecretField, WordField
+
+
+class Plain(models.Model):
+    """Cached like Car, smaller."""
+
+    name = models.CharField(max_length=50)
+    number = models.IntegerField(default=0)
+
+    objects = CacheManager()
+
+
+class PlainProxy(Plain):
+    """The same rows by another class."""
+
+    class Meta:
+        proxy = True
+
+
+class Uuid(models.Model):
+    """A pk that is known before the row is."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    name = models.CharField(max_length=50, unique=True)
+    number = models.IntegerField(default=0)
+
+    objects = CacheManager()
+
+
+class Text(models.Model):
+    """A pk that is no Memcached key as it stands."""
+
+    id = models.CharField(primary_key=True, max_length=500)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Pair(models.Model):
+    """A pk of two columns."""
+
+    pk = models.CompositePrimaryKey("left", "right")
+    left = models.IntegerField()
+    right = models.CharField(max_length=50)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Animal(models.Model):
+    """A parent by multi-table inheritance."""
+
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager()
+
+
+class Dog(Animal):
+    """A child by multi-table inheritance: it shares the row of its parent."""
+
+    tricks = models.IntegerField(default=0)
+
+
+class Puppy(Dog):
+    """A child of a child: three tables, one row."""
+
+    age = models.IntegerField(default=0)
+
+
+class Named(models.Model):
+    """What two models have in common, the manager too, without a table of its own."""
+
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager()
+
+    class Meta:
+        abstract = True
+
+
+class Boat(Named):
+    """One of them."""
+
+
+class Train(Named):
+    """The other."""
+
+
+class ShelfQuerySet(models.QuerySet):
+    """A plain QuerySet of somebody's own."""
+
+    def named(self, name):
+        return self.filter(name=name)
+
+
+class Shelf(models.Model):
+    """Cached, with a QuerySet of its own."""
+
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager.from_queryset(ShelfQuerySet)()
+
+
+class DrawerQuerySet(CacheQuerySet):
+    """A QuerySet of somebody's own that knows what it is for."""
+
+    def rename(self, name):
+        return self.update(name=name)
+
+
+class DrawerManager(CacheManager.from_queryset(DrawerQuerySet)):
+    """A manager of somebody's own, with a natural key."""
+
+    def get_by_natural_key(self, name):
+        return self.get(name=name)
+
+
+class Drawer(models.Model):
+    """Cached, with a QuerySet, a manager and a natural key of its own."""
+
+    name = models.CharField(max_length=50, unique=True)
+    size = models.IntegerField(default=0)
+
+    objects = DrawerManager()
+
+    def natural_key(self):
+        return (self.name,)
+
+
+class Amount(models.Model):
+    """A pk that is a decimal number."""
+
+    id = models.DecimalField(primary_key=True, max_digits=10, decimal_places=2)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Moment(models.Model):
+    """A pk that is a moment."""
+
+    id = models.DateTimeField(primary_key=True)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Booking(models.Model):
+    """Unique by two columns that are not its pk."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    room = models.IntegerField()
+    day = models.DateField()
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("room", "day", name="zoo_booking_unique")]
+
+
+class Keeper(models.Model):
+    """Referred to by Pet in three ways."""
+
+    name = models.CharField(max_length=50)
+
+
+def nobody() -> Keeper:
+    """Return the keeper of pets whose own is gone (an `on_delete` of Pet)."""
+    return Keeper.objects.get_or_create(name="nobody")[0]
+
+
+class Tag(models.Model):
+    """On whatever row, by a generic relation, and itself cached."""
+
+    word = models.CharField(max_length=50)
+    # Without a constraint: this app has no migrations, so that its tables come before that one.
+    content_type = models.ForeignKey(ContentType, models.CASCADE, null=True, db_constraint=False)
+    object_id = models.PositiveIntegerField(null=True)
+    on = GenericForeignKey()
+
+    objects = CacheManager()
+
+
+def orphan(collector, field, sub_objs, using):
+    """Do, when their keeper is deleted, what SET_NULL does (an `on_delete` of one's own)."""
+    collector.add_field_update(field, None, sub_objs)
+
+
+class License(models.Model):
+    """A pk that refers to another row."""
+
+    keeper = models.OneToOneField(Keeper, models.CASCADE, primary_key=True)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Visit(models.Model):
+    """Written by Django itself in the ways that Pet is not."""
+
+    name = models.CharField(max_length=50)
+    guide = models.ForeignKey(Keeper, models.SET(None), null=True, related_name="guided")
+    guest = models.ForeignKey(Keeper, orphan, null=True, related_name="visits")
+
+    objects = CacheManager()
+
+
+class Club(models.Model):
+    """Has members, each by a row that is cached."""
+
+    members = models.ManyToManyField(Keeper, through="Membership")
+
+
+class Membership(models.Model):
+    """A many-to-many relation's own row."""
+
+    club = models.ForeignKey(Club, models.CASCADE)
+    keeper = models.ForeignKey(Keeper, models.CASCADE)
+    role = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Pet(models.Model):
+    """Written by Django itself when others are deleted."""
+
+    name = models.CharField(max_length=50)
+    owner = models.ForeignKey(Keeper, models.SET_NULL, null=True, related_name="pets")
+    vet = models.ForeignKey(
+        Keeper, models.SET_DEFAULT, null=True, default=None, related_name="patients"
+    )
+    walker = models.ForeignKey(Keeper, models.SET(nobody), null=True, related_name="walks")
+    home = models.ForeignKey(Keeper, models.CASCADE, null=True, related_name="guests")
+    friends = models.ManyToManyField(Keeper, related_name="friends_of")
+    tags = GenericRelation(Tag)
+
+    objects = CacheManager()
+
+
+class KeeperProxy(Keeper):
+    """The same keepers by another class, which is prepared after those that refer to them."""
+
+    class Meta:
+        proxy = True
+
+
+class Refused(Exception):
+    """What a save of Fussy raises."""
+
+
+class Fussy(models.Model):
+    """A model whose save can raise, before or after it has written."""
+
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager()
+
+    def save(self, *args, **kwargs):
+        if self.name == "refuse before":
+            raise Refused
+        super().save(*args, **kwargs)
+        if self.name == "refuse after":
+            raise Refused
+
+
+class Everything(models.Model):
+    """One field of each kind that Django has."""
+
+    big = models.BigIntegerField(null=True)
+    binary = models.BinaryField(null=True)
+    boolean = models.BooleanField(null=True)
+    char = models.CharField(max_length=100, null=True)
+    date = models.DateField(null=True)
+    moment = models.DateTimeField(null=True)
+    decimal = models.DecimalField(max_digits=20, decimal_places=6, null=True)
+    duration = models.DurationField(null=True)
+    email = models.EmailField(null=True)
+    file = models.FileField(null=True)
+    path = models.FilePathField(null=True)
+    float = models.FloatField(null=True)
+    generated = models.GeneratedField(
+        expression=models.F("integer") + 1, output_field=models.IntegerField(), db_persist=True
+    )
+    integer = models.IntegerField(null=True)
+    ip = models.GenericIPAddressField(null=True)
+    json = models.JSONField(null=True)
+    positive = models.PositiveIntegerField(null=True)
+    positive_big = models.PositiveBigIntegerField(null=True)
+    positive_small = models.PositiveSmallIntegerField(null=True)
+    slug = models.SlugField(null=True)
+    small = models.SmallIntegerField(null=True)
+    text = models.TextField(null=True)
+    time = models.TimeField(null=True)
+    url = models.URLField(null=True)
+    uuid = models.UUIDField(null=True)
+    one = models.OneToOneField(Keeper, models.CASCADE, null=True)
+    other = models.ForeignKey(Plain, models.CASCADE, null=True)
+
+    objects = CacheManager()
+
+
+class Custom(models.Model):
+    """Fields of somebody's own, and references to pks that are no numbers."""
+
+    point = PointField(max_length=100, null=True)
+    word = WordField(null=True)
+    to_uuid = models.ForeignKey(Uuid, models.CASCADE, null=True)
+    to_amount = models.ForeignKey(Amount, models.CASCADE, null=True)
+    to_moment = models.ForeignKey(Moment, models.CASCADE, null=True)
+
+    objects = CacheManager()
+
+
+class Unpackable(models.Model):
+    """A field whose values can't be packed."""
+
+    name = models.CharField(max_length=50)
+    secret = SecretField(null=True)
+
+    objects = CacheManager()
