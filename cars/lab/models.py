@@ -7,7 +7,7 @@ from cars.recipes import set_on_save
 
 
 class Counted(models.Model):
-    """A row that is one number: that of its last writer."""
+    """A row with one number: that of its last writer."""
 
     number = models.IntegerField(default=0)
 

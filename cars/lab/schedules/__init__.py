@@ -1,10 +1,10 @@
-"""One schedule of the project's own code, run step by step.
+"""Run one schedule of the recipe's own code, step by step.
 
 steps     every cache call, every SQL statement on the row, every COMMIT and ROLLBACK
 actors    threads that stop before each step
-programs  what actors do: the kinds of writers and readers, and cases made of them
-world     one run: which actors may go on, and what goes wrong
+programs  what actors run: the kinds of writers and readers, and the cases made of them
+world     one run: which actors can take a step, and what goes wrong
 
-A run patches nothing of its process: each actor is a thread with a connection and a cache of its
-own under the alias "default".
+A run patches nothing in its process: each actor is a thread with a separate connection and a
+separate cache, both under the alias "default" in that thread only.
 """

@@ -1,39 +1,57 @@
-"""Threads that run the project's own code and stop before each step.
+"""Threads that run the recipe's own code and stop before each step.
 
 A step is a cache call, an SQL statement on the row, a COMMIT or a ROLLBACK. Only one thread runs
-at a time, and only from one stop to the next. In a walk its clock stands still and its tokens are
-counted, so what it does follows from what its steps have returned.
+at a time, and only from one stop to the next. In a walk the clock of an actor stands still and its
+tokens are counted. So what it does depends only on what its steps have returned.
 """
 
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
 from django.db import connections
 
 from cars.caching import events, transactions
+from cars.caching.protocol import Values
 
-from .steps import BACK, STATEMENTS, WRITES, Step, here, stop
+from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Step, SteppingMixin, here, stop
 
-PATIENCE = 60  # seconds for one step: more means that it is blocked inside the database
+if TYPE_CHECKING:
+    from .world import PlainEntry, World
+
+STEP_TIMEOUT = 60  # seconds; a step that takes longer is blocked inside the database
+
+# What a step has returned: its kind and the result. Or the name of a function that has ended, or
+# "slept".
+Noted = tuple[object, ...] | str
 
 
 class Abandoned(BaseException):
-    """The run is over; the thread is to leave whatever it is doing."""
+    """The run is over: raised in the thread to end its program at once."""
 
 
 class Actor:
-    """A thread with a connection of its own, which runs one program after the other."""
+    """A thread with a separate connection, which runs one program after the other."""
 
-    def __init__(self, name, number, config, table, cache):
+    def __init__(
+        self,
+        name: str,
+        number: int,
+        config: dict[str, Any],
+        table: str,
+        cache: SteppingMixin,
+    ) -> None:
         self.name = name
-        self.number = number
+        self.number = number  # what it writes to the row
         self.table = table
         self.cache = cache
-        self.program = None
-        self.acting = self.abandoned = False
-        self._go, self._stopped = threading.Lock(), threading.Lock()  # each is held by who waits
+        self.program: Callable[[Actor], None] | None = None
+        self.acting = False  # whether it is inside a step
+        self.abandoned = False
+        self._go, self._stopped = threading.Lock(), threading.Lock()  # held by the side that waits
         self._go.acquire()
         self._stopped.acquire()
         self._ended = False
@@ -42,30 +60,39 @@ class Actor:
 
     # The scheduler's side
 
-    def begin(self, program, world):
+    def begin(self, program: "Callable[[Actor], None]", world: "World") -> None:
         """Begin to run `program`, up to its first step."""
         self.program, self.world = program, world
-        self.pending = self.error = self.looked = self.stood = self.wrote = None
-        self.fills = True
-        self.seen, self.mark, self.slept = [], 0, 0
+        self.pending: Step | None = None
+        self.error: Exception | None = None
+        self.last_read: int | str | None = None  # the row as it was last read
+        self.last_gets: PlainEntry | None = None
+        self.wrote: Values | None = None  # the values that it has saved, for `walks.rules`
+        self.fills = True  # whether the rows of a SELECT may go into the cache
+        self.seen: list[Noted] = []  # what its steps have returned, as far as it still knows
+        self.scope_start = 0  # index in `seen`: where the innermost function began that forgets
+        self.slept = 0
         self.begun = self.abandoned = self.dead = self.committed = False
         self.tokens = count(1)
         self.resume()
 
-    def resume(self):
-        """Do the pending step and go on up to the next one, or to the end of the program."""
+    def resume(self) -> None:
+        """Do the pending step and go on up to the next one, or to the end of the program.
+
+        Raises RuntimeError if that takes longer than STEP_TIMEOUT.
+        """
         self._go.release()
-        if not self._stopped.acquire(timeout=PATIENCE):
+        if not self._stopped.acquire(timeout=STEP_TIMEOUT):
             raise RuntimeError(f"{self.name} does not come back from {self.pending}")
 
-    def abandon(self):
-        """Leave the program, whatever it is at."""
+    def abandon(self) -> None:
+        """End the program at once, at any step."""
         if self.program:
             self.abandoned = True
             while self.pending:
                 self.resume()
 
-    def end(self):
+    def end(self) -> None:
         """End the thread and close its connection."""
         self.abandon()
         self._ended = True
@@ -74,16 +101,14 @@ class Actor:
 
     # The thread's side
 
-    def _work(self, config):
+    def _work(self, config: dict[str, Any]) -> None:
         connection = connections.create_connection("default")
         connection.settings_dict = config
-        # Both are this thread's alone.
+        # Both assignments are seen by this thread only.
         connections["default"] = self.connection = connection
         caches["default"] = self.cache
         connection.execute_wrappers.append(self._execute)
-        self.real_commit, self.real_rollback = connection._commit, connection._rollback
-        connection._commit = lambda: stop(Step("COMMIT"), self.real_commit)
-        connection._rollback = lambda: stop(Step("ROLLBACK"), self.real_rollback)
+        self._stop_at_commits()
         here.actor = self
         with events.listen(self._hear):
             while True:
@@ -92,7 +117,8 @@ class Actor:
                     break
                 try:
                     try:
-                        self.program(self)
+                        if self.program:
+                            self.program(self)
                     except Abandoned:
                         pass
                     finally:
@@ -103,7 +129,14 @@ class Actor:
                 self._stopped.release()
         connection.close()
 
-    def _clean(self):
+    def _stop_at_commits(self) -> None:
+        # Private methods of Django, which its stubs leave out.
+        connection: Any = self.connection
+        commit, self._real_rollback = connection._commit, connection._rollback
+        connection._commit = lambda: stop(Step("COMMIT"), commit)
+        connection._rollback = lambda: stop(Step("ROLLBACK"), self._real_rollback)
+
+    def _clean(self) -> None:
         """Leave nothing of this run on the connection."""
         self.acting = True
         connection = self.connection
@@ -114,11 +147,11 @@ class Actor:
             connection.connect()
         elif connection.in_atomic_block or not connection.autocommit:
             connection.in_atomic_block = False
-            self.real_rollback()
+            self._real_rollback()
             connection.set_autocommit(True)
         self.acting = False
 
-    def wait(self, step):
+    def wait(self, step: Step) -> None:
         """Stop before `step` until the scheduler says go."""
         if not self.abandoned:
             self.pending = step
@@ -127,15 +160,22 @@ class Actor:
         if self.abandoned and step.kind != "ROLLBACK":
             raise Abandoned
 
-    def _execute(self, execute, sql, params, many, context):
+    def _execute(
+        self,
+        execute: Callable[..., Any],
+        sql: str,
+        params: object,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
         kind = sql.split(None, 1)[0]
         if kind == "ROLLBACK":
-            kind = BACK
+            kind = TO_SAVEPOINT
         elif kind not in STATEMENTS or (kind != "BEGIN" and self.table not in sql):
             return execute(sql, params, many, context)
         step = Step(kind, atomic=self.connection.in_atomic_block, fills=self.fills)
 
-        def do():
+        def do() -> Any:
             result = execute(sql, params, many, context)
             if kind in WRITES:  # SQLite doesn't count an INSERT that returns something
                 step.rows = 1 if kind == "INSERT" else context["cursor"].rowcount
@@ -143,55 +183,56 @@ class Actor:
 
         return stop(step, do)
 
-    def note(self, step, result):
-        """Keep in mind what a step has returned: all that this thread knows follows from that."""
+    def note(self, step: Step, result: Any) -> None:
+        """Remember what a step has returned: all that this thread knows follows from that."""
         if step.kind == "gets":
             ((value, token),) = result.values()
-            self.seen.append(("gets", self.world.plain(value), token))
-            self.stood = self.world.plain(value)
+            self.last_gets = self.world.plain(value)
+            self.seen.append(("gets", self.last_gets, token))
         elif step.kind == "get":
             number = getattr(result, "number", None)
             self.seen.append(("get", number))
             if number is not None:
-                self.looked = number
-                self.world.hit(self, number)
+                self.last_read = number
+                self.world.check_hit(self, number)
         elif step.kind == "cas":
             self.seen.append(("cas", bool(result)))
         elif step.kind == "SELECT":
-            self.looked = self.world.visible_to(self)
-            self.seen.append(("SELECT", self.looked if step.fills else None))
+            self.last_read = self.world.visible_to(self)
+            self.seen.append(("SELECT", self.last_read if step.fills else None))
         else:
             self.seen.append((step.kind, step.rows))
 
-    def _hear(self, event):
-        if event.outcome == events.WAITED:  # the last `gets` has seen the row
-            self.looked = self.stood[1]
-            self.world.hit(self, self.looked)
+    def _hear(self, event: events.Event) -> None:
+        if event.outcome == events.WAITED and self.last_gets:  # which has seen the row
+            self.last_read = self.last_gets.number
+            self.world.check_hit(self, self.last_gets.number)
 
-    # Forgetting: what a function has seen is gone with its frame. These return nothing and keep
-    # nothing, so what comes after doesn't depend on it.
+    # Forgetting: what a function has seen is lost when it returns. The functions that are wrapped
+    # here return nothing and keep nothing, so what comes after doesn't depend on it.
 
     @contextmanager
-    def forgetting(self, name):
-        outer, self.mark = self.mark, len(self.seen)
+    def forgetting(self, name: str | None) -> Iterator[None]:
+        """At the end of the block, forget what was seen in it; keep `name`, or all if None."""
+        outer, self.scope_start = self.scope_start, len(self.seen)
         try:
             yield
         finally:
             if name:
-                self.seen[self.mark :] = [name]
-            self.mark = outer
+                self.seen[self.scope_start :] = [name]
+            self.scope_start = outer
 
     @contextmanager
-    def filling(self, fills):
-        """Say whether the rows of a SELECT may go into the cache, or to the caller alone."""
+    def filling(self, fills: bool) -> Iterator[None]:
+        """Say whether the rows of a SELECT in the block may go into the cache."""
         outer, self.fills = self.fills, fills
         try:
             yield
         finally:
             self.fills = outer
 
-    def sleep(self, seconds):
-        """Who sleeps is about to look again, and knows only how many times it has."""
+    def sleep(self, seconds: float) -> None:
+        """Note that it sleeps: it will look again, and knows only how many times it has."""
         self.slept += 1
-        times = sum(1 for seen in self.seen[self.mark :] if seen == "slept")
-        self.seen[self.mark :] = ["slept"] * (times + 1)
+        times = sum(1 for seen in self.seen[self.scope_start :] if seen == "slept")
+        self.seen[self.scope_start :] = ["slept"] * (times + 1)

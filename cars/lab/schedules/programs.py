@@ -1,5 +1,6 @@
-"""What the actors do: the kinds of writers and readers, and cases made of them."""
+"""What the actors run: the kinds of writers and readers, and the cases made of them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from unittest import mock
 
@@ -9,25 +10,32 @@ from django.db.transaction import atomic
 from cars.caching.transactions import settle_all
 from cars.lab.models import Counted, Counted2009
 
+from .actors import Actor
 from .steps import Step, stop
 
-PK = 1  # of the one row that all is about
+PK = 1  # of the row that all actors read and write
+
+Cached = type[Counted] | type[Counted2009]
+Run = Callable[[Cached, Actor], None]
 
 
 class Undo(Exception):
-    """What a transaction that is to be rolled back raises."""
+    """Raised to roll a transaction back."""
 
 
-def save(model, actor):
+def save(model: Cached, actor: Actor) -> None:
+    """Save in autocommit."""
     model(pk=PK, number=actor.number).save()
 
 
-def save_in_atomic(model, actor):
+def save_in_atomic(model: Cached, actor: Actor) -> None:
+    """Save in a transaction."""
     with atomic():
         save(model, actor)
 
 
-def roll_back(model, actor):
+def roll_back(model: Cached, actor: Actor) -> None:
+    """Save, and roll back."""
     try:
         with atomic():
             save(model, actor)
@@ -36,44 +44,48 @@ def roll_back(model, actor):
         pass
 
 
-def roll_back_to_savepoint(model, actor):
+def roll_back_to_savepoint(model: Cached, actor: Actor) -> None:
+    """Save in a savepoint, roll that back, and commit."""
     with atomic():
         roll_back(model, actor)
 
 
-def create(model, actor):
+def create(model: Cached, actor: Actor) -> None:
+    """Create the row with its pk."""
     model.objects.create(pk=PK, number=actor.number)
 
 
-def insert(model, actor):
-    """Create, the pk being chosen by the database."""
+def insert(model: Cached, actor: Actor) -> None:
+    """Create the row with a pk that the database chooses."""
     model.objects.create(number=actor.number)
 
 
-def delete(model, actor):
+def delete(model: Cached, actor: Actor) -> None:
+    """Delete the row."""
     model(pk=PK).delete()
 
 
-def update(model, actor):
+def update(model: Cached, actor: Actor) -> None:
+    """Write the row by `QuerySet.update()`."""
     model.objects.filter(pk=PK).update(number=actor.number)
 
 
-def be_left_in_doubt(model, actor):
-    """Lose the connection in the COMMIT, which the server then carries out all the same."""
+def lose_connection_in_commit(model: Cached, actor: Actor) -> None:
+    """Lose the connection in the COMMIT, which the server then does anyway."""
     connection = actor.connection
     connection.ensure_connection()
     server = connection.connection
 
-    def lost():
+    def lost() -> None:
         raise OperationalError("the connection is lost")
 
-    broken = {
-        "_commit": lambda: stop(Step("COMMIT sent, connection lost"), lost),
-        "_rollback": lost,
-        "_close": lambda: None,
-    }
     try:
-        with mock.patch.multiple(connection, **broken):
+        with mock.patch.multiple(
+            connection,
+            _commit=lambda: stop(Step("COMMIT sent, connection lost"), lost),
+            _rollback=lost,
+            _close=lambda: None,
+        ):
             try:
                 save_in_atomic(model, actor)
             except OperationalError:
@@ -83,24 +95,30 @@ def be_left_in_doubt(model, actor):
     finally:
         server.rollback()
         server.close()
-        if connection.connection is server:  # abandoned before
+        if connection.connection is server:  # the run was abandoned before the connection was lost
             connection.connection = None
 
 
-def read(model, actor):
+def read(model: Cached, actor: Actor) -> None:
+    """Read the row through the cache."""
+    number = None
     try:
-        number = model.objects.cache(PK).number
+        row = model.objects.cache(PK)
     except model.DoesNotExist:
-        number = None
-    actor.world.answered(actor, number)
+        pass
+    else:
+        assert isinstance(row, model)  # the managers' own type says Model
+        number = row.number
+    actor.world.check_answer(actor, number)
 
 
-def read_in_atomic(model, actor):
+def read_in_atomic(model: Cached, actor: Actor) -> None:
+    """Read the row through the cache in a transaction."""
     with atomic():
         read(model, actor)
 
 
-WRITERS = {
+WRITERS: dict[str, Run] = {
     "save": save,
     "atomic": save_in_atomic,
     "rollback": roll_back,
@@ -109,25 +127,29 @@ WRITERS = {
     "insert": insert,
     "delete": delete,
     "update": update,
-    "doubt": be_left_in_doubt,
+    "doubt": lose_connection_in_commit,
 }
-READERS = {"read": read, "read-atomic": read_in_atomic}
-STARTS = {"cached", "absent"}  # the row is in the cache; there is no row
-FAULTS = {"lost", "killed"}  # the entry, at any time; a writer, any time after its COMMIT
+READERS: dict[str, Run] = {"read": read, "read-atomic": read_in_atomic}
+STARTS = {"cached", "absent"}  # the row is in the cache; the row doesn't exist
+FAULTS = {"lost", "killed"}  # the entry, at any time; a writer, at any time after its COMMIT
 
 
 @dataclass
 class Case:
-    """Who acts, how it starts and what may go wrong, as in "save atomic read cached lost"."""
+    """Which actors there are, how a run starts and what may fail.
+
+    It is parsed from its name, for example "save atomic read cached lost". Raises ValueError for a
+    word that it doesn't know.
+    """
 
     name: str
-    model: type = Counted
-    writers: list = field(default_factory=list)
-    readers: list = field(default_factory=list)
+    model: Cached = Counted
+    writers: list[str] = field(default_factory=list)
+    readers: list[str] = field(default_factory=list)
     start: str = ""
-    faults: set = field(default_factory=set)
+    faults: set[str] = field(default_factory=set)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for word in self.name.split():
             if word in WRITERS:
                 self.writers.append(word)
@@ -141,17 +163,17 @@ class Case:
                 self.model = Counted2009
             else:
                 words = ", ".join([*WRITERS, *READERS, *sorted(STARTS | FAULTS), "2009"])
-                raise ValueError(f"{word!r} is no word of a case; these are: {words}")
+                raise ValueError(f"A case can't have the word {word!r}. The words are: {words}.")
 
-    def program(self, word):
-        """Return the program `word`, to be run by an actor: a request, settled at its end."""
+    def program(self, word: str) -> Callable[[Actor], None]:
+        """Return the program `word` for an actor: a request, settled at its end."""
         run = WRITERS.get(word) or READERS[word]
 
-        def program(actor):
+        def program(actor: Actor) -> None:
             try:
                 run(self.model, actor)
             except IntegrityError:
-                pass  # somebody else has made the row meanwhile
+                pass  # another actor has created the row meanwhile
             settle_all()
 
         return program

@@ -1,28 +1,43 @@
 """The steps: every cache call, every SQL statement on the row, every COMMIT and ROLLBACK."""
 
 import threading
+from collections.abc import Callable, Collection, Mapping
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from cars.caching.backends import LocalMemoryCache, MemcachedCache
-from cars.caching.entries import EXPIRE
+from cars.caching.backends import LocalMemoryCache, MemcachedCache, SwapMixin
+from cars.caching.entries import EXPIRE, Seen, Swap
+
+if TYPE_CHECKING:
+    from .actors import Actor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 WRITES = {"INSERT", "UPDATE", "DELETE"}
 STATEMENTS = {"SELECT", "BEGIN", *WRITES}
-BACK = "ROLLBACK TO SAVEPOINT"
+TO_SAVEPOINT = "ROLLBACK TO SAVEPOINT"
 
-here = threading.local()  # its `actor`, if this thread is one's
+
+class _Here(threading.local):
+    actor: "Actor"  # unset in a thread that is not an actor's
+
+
+here = _Here()
 
 
 class Step:
-    """What an actor is about to do."""
+    """What an actor will do next."""
 
-    def __init__(self, kind, swap=None, atomic=False, fills=True):
+    def __init__(
+        self, kind: str, swap: Swap | None = None, atomic: bool = False, fills: bool = True
+    ) -> None:
         self.kind = kind
-        self.swap = swap  # of a cas
-        self.atomic = atomic  # an SQL statement in a transaction
-        self.fills = fills  # a SELECT whose rows may go into the cache
-        self.rows = 0  # how many it has written
+        self.swap = swap  # what a cas compares and puts
+        self.atomic = atomic  # whether an SQL statement is in a transaction
+        self.fills = fills  # whether the rows of a SELECT may go into the cache
+        self.rows = 0  # how many rows the step has written
 
-    def __str__(self):
+    def __str__(self) -> str:
         if self.swap is None:
             return self.kind
         new, token = self.swap.value, self.swap.seen.token
@@ -30,8 +45,8 @@ class Step:
         return f"{'add' if token is None else 'cas'} {what}"
 
 
-def stop(step, call, *args, **kwargs):
-    """Do `call` when the scheduler says so, if this thread is an actor's."""
+def stop(step: Step, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Return what `call` returns; in an actor's thread, call it when the scheduler says so."""
     actor = getattr(here, "actor", None)
     if actor is None or actor.acting or actor.program is None:
         return call(*args, **kwargs)
@@ -48,34 +63,34 @@ def stop(step, call, *args, **kwargs):
     return result
 
 
-class SteppingMixin:
+class SteppingMixin(SwapMixin):
     """For cache backends: each call is a step."""
 
-    def get(self, *args, **kwargs):
+    def get(self, *args: Any, **kwargs: Any) -> Any:
         return stop(Step("get"), super().get, *args, **kwargs)
 
-    def get_many(self, *args, **kwargs):
+    def get_many(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return stop(Step("get"), super().get_many, *args, **kwargs)
 
-    def gets_many(self, keys):
+    def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         return stop(Step("gets"), super().gets_many, keys) if keys else {}
 
-    def cas_many(self, swaps):
+    def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         if not swaps:
             return set()
         (swap,) = swaps.values()
         return stop(Step("cas", swap), super().cas_many, swaps)
 
-    def set(self, *args, **kwargs):
+    def set(self, *args: Any, **kwargs: Any) -> None:
         return stop(Step("set"), super().set, *args, **kwargs)
 
-    def delete(self, *args, **kwargs):
+    def delete(self, *args: Any, **kwargs: Any) -> bool:
         return stop(Step("delete"), super().delete, *args, **kwargs)
 
 
 class SteppingLocalMemory(SteppingMixin, LocalMemoryCache):
-    """The project's backend for local memory, in steps."""
+    """The recipe's backend for local memory, in steps."""
 
 
 class SteppingMemcached(SteppingMixin, MemcachedCache):
-    """The project's backend for Memcached, in steps."""
+    """The recipe's backend for Memcached, in steps."""

@@ -1,4 +1,4 @@
-"""One row, its place in the cache, and the actors: who may go on, and what goes wrong."""
+"""The row, its entry in the cache, and the actors: who can take a step, and what goes wrong."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,46 +7,62 @@ from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
 from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
 
 import msgspec
 from django.db import connections
+from django.db.models import Model
 
-from cars.caching.backends import LocalMemoryCache, SwapMixin
-from cars.caching.entries import Holds, Lease, Row
+from cars.caching.backends import LocalMemoryCache
+from cars.caching.entries import Holds, Lease, Row, State
 from cars.caching.rows.fingerprint import SIZE
 
 from .actors import Actor
 from .programs import PK, Case
-from .steps import BACK, WRITES, SteppingLocalMemory, SteppingMemcached
+from .steps import TO_SAVEPOINT, WRITES, Step, SteppingLocalMemory, SteppingMemcached, SteppingMixin
 
 
-def new_cache(kind: str, servers: list[str] | None) -> SwapMixin:
+def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
     """Return an empty cache whose calls are steps: "local" memory, or "memcached" on `servers`."""
     if kind == "local":
         cache = SteppingLocalMemory("lab", {})
         cache.clear()
         return cache
-    return SteppingMemcached(servers, {"KEY_PREFIX": f"lab-{token_hex(8)}"})
+    return SteppingMemcached(servers or [], {"KEY_PREFIX": f"lab-{token_hex(8)}"})
+
+
+class PlainEntry(NamedTuple):
+    """What stands under a key, without what differs from run to run."""
+
+    state: State
+    number: int | None = None  # of a row
+    tokens: tuple[str, ...] = ()  # of a lease or of holds, sorted
+
+    def __str__(self) -> str:
+        what = str(self.number) if self.state is State.ROW else ", ".join(self.tokens)
+        return f"{self.state} {what}"
 
 
 @dataclass(frozen=True)
 class Lock:
-    """A transaction has written the row: others can't. One that it has made they don't see."""
+    """A transaction has the row locked: other transactions can't write it."""
 
     owner: str
-    new: bool
-    written: bool = True  # on SQLite it is taken before
+    new: bool  # the transaction has created the row, so others don't see it
+    written: bool = True  # on SQLite the lock is taken before the write
 
-    def bars(self, actor):
-        """Would the step that `actor` is at wait for this lock?"""
-        kind = actor.pending.kind
-        if self.owner == actor.name or kind not in WRITES | {"BEGIN"}:
+    def blocks(self, actor: Actor) -> bool:
+        """Would the next step of `actor` wait for this lock?"""
+        if not actor.pending or self.owner == actor.name:
             return False
-        return kind != "UPDATE" and kind != "DELETE" or not self.new
+        kind = actor.pending.kind
+        if kind not in WRITES | {"BEGIN"}:
+            return False
+        return kind not in ("UPDATE", "DELETE") or not self.new
 
 
 @contextmanager
-def database(model):
+def database(model: type[Model]) -> Iterator[dict[str, Any]]:
     """Yield the settings of a database with the table of `model` that threads can share."""
     config = connections["default"].settings_dict
     if connections["default"].vendor != "sqlite":
@@ -66,7 +82,10 @@ def database(model):
 def open_world(
     case: str, cache: str = "local", servers: list[str] | None = None
 ) -> Iterator["World"]:
-    """Yield the World of `case`, its actors running; `cache` is "local" or "memcached"."""
+    """Yield the World of `case`, its actors running; `cache` is "local" or "memcached".
+
+    Raises ValueError for a word in `case` that is not the word of a case.
+    """
     parsed = Case(case)
     with database(parsed.model) as config:
         world = World(parsed, config, new_cache(cache, servers))
@@ -77,9 +96,9 @@ def open_world(
 
 
 class World:
-    """All that there is in a case. A run is `start()`, then `take()` until nobody is `able`."""
+    """All that a case consists of. A run is `start()`, then `take()` until `able` is empty."""
 
-    def __init__(self, case, config, cache):
+    def __init__(self, case: Case, config: dict[str, Any], cache: SteppingMixin) -> None:
         self.case = case
         self.table = case.model._meta.db_table
         self.connection = connections.create_connection("default")
@@ -97,11 +116,11 @@ class World:
             for before, actor in pairwise(self.actors)
             if self.words[before.name] == self.words[actor.name]
         }
-        self.outcomes = set()  # of all runs: hits and what was left at rest
+        self.outcomes: set[tuple[object, ...]] = set()  # of all runs: hits and states at rest
         self.key = f"{case.model.__name__}.{PK}"
-        self.full = self._fill() if case.start == "cached" else None
+        self.cached_at_start = self._fill() if case.start == "cached" else None
 
-    def end(self):
+    def end(self) -> None:
         """End all threads."""
         for actor in self.actors:
             actor.end()
@@ -109,25 +128,29 @@ class World:
 
     # A run
 
-    def start(self):
+    def start(self) -> None:
         """Put everything back to the start, and each actor before its first step."""
         for actor in self.actors:
             actor.abandon()
         self._write_row()
         self.cache.delete(self.key)
-        if self.full is not None:
-            self.cache.set(self.key, self.full, 3600)
-        self.committed = None if self.case.start == "absent" else 0
-        self.ever = {self.committed}
-        self.lock = None
-        self.left = set(self.case.faults)
-        self.problems, self.steps = [], []
+        if self.cached_at_start is not None:
+            self.cache.set(self.key, self.cached_at_start, 3600)
+        self._reset(None if self.case.start == "absent" else 0)
         for actor in self.actors:
             actor.begin(self.programs[actor.name], self)
         self._look()
         self.able = self._choices()
 
-    def _write_row(self):
+    def _reset(self, number: int | None) -> None:
+        self.committed = number  # the row; None if it doesn't exist
+        self.ever_committed = {number}
+        self.lock: Lock | None = None
+        self.faults_left = set(self.case.faults)
+        self.problems: list[str] = []
+        self.steps: list[str] = []
+
+    def _write_row(self) -> None:
         with self.connection.cursor() as cursor:
             if self.case.start == "absent":
                 cursor.execute(f"DELETE FROM {self.table}")
@@ -142,17 +165,18 @@ class World:
                 else:
                     cursor.execute(f"SELECT setval('{self.table}_id_seq', {PK}, false)")
 
-    def _read_row(self):
+    def _read_row(self) -> int | None:
         with self.connection.cursor() as cursor:
             cursor.execute(f"SELECT number FROM {self.table} WHERE id = {PK}")
             row = cursor.fetchone()
-        return row and row[0]
+        number: int | None = row[0] if row else None
+        return number
 
-    def _fill(self):
-        """Return what a read puts into the cache."""
+    def _fill(self) -> Any:
+        """Return the value that a read puts into the cache."""
         self._write_row()
         self.cache.delete(self.key)
-        self.committed, self.lock, self.problems, self.steps = 0, None, [], []
+        self._reset(0)
         reader = Actor("first", 0, self.connection.settings_dict, self.table, self.cache)
         reader.begin(self.case.program("read"), self)
         while reader.pending:
@@ -162,151 +186,162 @@ class World:
             raise reader.error
         return self.cache.gets_many([self.key])[self.key].value
 
-    def _look(self):
+    def _look(self) -> None:
         """Look at what stands in the cache."""
         seen = self.cache.gets_many([self.key])[self.key]
         self.entry, self.token = self.plain(seen.value), seen.token
 
-    def plain(self, value):
-        """Return what stands under a key as something short, the same for what is the same."""
+    def plain(self, value: Any) -> PlainEntry | None:
+        """Return what stands under a key in a form that can be compared; None for nothing."""
         if isinstance(value, Row):
-            return ("row", msgspec.msgpack.decode(value[SIZE:])[1])
+            return PlainEntry(State.ROW, number=msgspec.msgpack.decode(value[SIZE:])[1])
         if isinstance(value, Lease):
-            return ("lease", value.token)
+            return PlainEntry(State.LEASE, tokens=(value.token,))
         if isinstance(value, Holds):
-            return ("holds", *sorted(value.deadlines))
-        return value and ("row", value.number)
+            return PlainEntry(State.HOLDS, tokens=tuple(sorted(value.deadlines)))
+        return None if value is None else PlainEntry(State.ROW, number=value.number)
 
-    def _choices(self):
-        """Return who may take a step now, always in the same order.
+    def _choices(self) -> list[str]:
+        """Return what can happen next, by name, always in the same order.
 
-        Faults first: after that they are asleep until somebody does what makes a difference.
+        Faults first: once taken they stay asleep until an actor does something they depend on.
         """
         able = []
-        if "killed" in self.left:
+        if "killed" in self.faults_left:
             able += [f"kill {a.name}" for a in self.writers if a.pending and a.committed]
-        if "lost" in self.left and self.entry:
+        if "lost" in self.faults_left and self.entry:
             able.append("lost")
-        return able + [actor.name for actor in self.actors if self._may_go_on(actor)]
+        return able + [actor.name for actor in self.actors if self._can_go_on(actor)]
 
-    def _may_go_on(self, actor):
-        if not actor.pending or actor.dead or (self.lock and self.lock.bars(actor)):
+    def _can_go_on(self, actor: Actor) -> bool:
+        if not actor.pending or actor.dead or (self.lock and self.lock.blocks(actor)):
             return False
         twin = self.twin(actor)
         return twin is None or twin.begun
 
-    def twin(self, actor):
-        """Return who does the same and has to begin first: which of the two does makes no odds."""
-        if actor.begun:
-            return None
-        return self.twins.get(actor.name)
+    def twin(self, actor: Actor) -> Actor | None:
+        """Return the actor with the same program that has to begin before `actor`.
 
-    def take(self, name):
-        """Take the next step of `name`."""
+        The two differ in name only, so one order of their beginnings is enough.
+        """
+        return None if actor.begun else self.twins.get(actor.name)
+
+    def take(self, name: str) -> None:
+        """Take the step `name`, one of `able`: an actor's next step, or a fault."""
         if name == "lost":
             self.steps.append("-- the entry is lost")
-            self.left.remove("lost")
+            self.faults_left.remove("lost")
             self.cache.delete(self.key)
             self._look()
         elif name.startswith("kill "):
             self.steps.append(f"-- {name}")
-            self.left.remove("killed")
+            self.faults_left.remove("killed")
             self.by_name[name[5:]].dead = True
         else:
             self._step(self.by_name[name])
         self.able = self._choices()
         if not self.able:
-            self._rest()
+            self._check_at_rest()
 
-    def _step(self, actor):
+    def _step(self, actor: Actor) -> None:
         step = actor.pending
+        if step is None:
+            raise ValueError(f"{actor.name} has no step to take")
         self.steps.append(f"{actor.name}: {step}")
         actor.begun = True
         before = self.token
         actor.resume()
         if step.kind in ("cas", "set", "delete"):
             self._look()
-        if step.kind == "cas":
+        if step.swap:
             self._check_refused(step.swap.seen.token, before)
-        if step.kind == "BEGIN":
-            self.lock = Lock(actor.name, new=False, written=False)
-        elif step.kind in WRITES and step.rows > 0 and step.atomic:
-            new = self.lock.new if self.lock else step.kind == "INSERT"
-            self.lock = Lock(actor.name, new)
-        elif step.kind in WRITES and step.rows > 0:
-            self._has_committed(actor)
-        elif step.kind == BACK and self.owns_lock(
-            actor
-        ):  # it was taken or written inside the savepoint
-            sqlite = self.connection.vendor == "sqlite"
-            self.lock = replace(self.lock, written=False) if sqlite else None
-        elif step.kind in ("COMMIT", "ROLLBACK") and self.owns_lock(actor):
-            written, self.lock = self.lock.written, None
-            if step.kind == "COMMIT" and written:
-                self._has_committed(actor)
-        self.steps[-1] += self._outcome(actor)
+        self._follow_transaction(actor, step)
+        self.steps[-1] += self._result(actor)
         if actor.error and not actor.pending:
             self._wrong("error", f"{actor.name} raised {actor.error!r}")
 
-    def _has_committed(self, actor):
-        actor.committed = actor.name in (a.name for a in self.writers)
+    def _follow_transaction(self, actor: Actor, step: Step) -> None:
+        """Note who has the row locked after `step`, and what is committed."""
+        lock = self.lock
+        if step.kind == "BEGIN":
+            self.lock = Lock(actor.name, new=False, written=False)
+        elif step.kind in WRITES and step.rows > 0 and step.atomic:
+            self.lock = Lock(actor.name, new=lock.new if lock else step.kind == "INSERT")
+        elif step.kind in WRITES and step.rows > 0:
+            self._note_commit(actor)
+        elif not lock or not self.owns_lock(actor):
+            return
+        elif step.kind == TO_SAVEPOINT:  # the row was locked or written inside the savepoint
+            sqlite = self.connection.vendor == "sqlite"
+            self.lock = replace(lock, written=False) if sqlite else None
+        elif step.kind in ("COMMIT", "ROLLBACK"):
+            self.lock = None
+            if step.kind == "COMMIT" and lock.written:
+                self._note_commit(actor)
+
+    def _note_commit(self, actor: Actor) -> None:
+        actor.committed = actor in self.writers
         self.committed = self._read_row()
-        self.ever.add(self.committed)
+        self.ever_committed.add(self.committed)
         self.steps[-1] += f", committed: {self.committed}"
 
-    def _outcome(self, actor):
+    def _result(self, actor: Actor) -> str:
         """Say what the step returned, if the actor has not forgotten it yet."""
         last = actor.seen[-1] if actor.seen else None
         if isinstance(last, tuple) and last[0] in ("get", "gets", "cas", "SELECT"):
-            return f" -> {actor.looked if last[0] == 'SELECT' else last[1]}"
+            return f" -> {actor.last_read if last[0] == 'SELECT' else last[1]}"
         return ""
 
-    def owns_lock(self, actor):
+    def owns_lock(self, actor: Actor) -> bool:
+        """Has the transaction of `actor` the row locked?"""
         return self.lock is not None and self.lock.owner == actor.name
 
-    def visible_to(self, actor):
-        """Return the row as a SELECT of `actor` sees it: its own, uncommitted, or committed."""
-        return "its own" if self.owns_lock(actor) and self.lock.written else self.committed
+    def visible_to(self, actor: Actor) -> int | str | None:
+        """Return the row as a SELECT of `actor` sees it: uncommitted if it has written it."""
+        if self.lock and self.lock.owner == actor.name and self.lock.written:
+            return "uncommitted"
+        return self.committed
 
     # What goes wrong
 
-    def hit(self, actor, number):
-        """Check what the cache has given `actor`: it must be the committed row."""
+    def check_hit(self, actor: Actor, number: int | None) -> None:
+        """Check the row that the cache has given `actor`: it must be the committed one."""
         self.outcomes.add(("hit", actor.name, number, self.committed))
         if number == self.committed:
             return
-        if number not in self.ever:
+        if number not in self.ever_committed:
             self._wrong("dirty hit", f"{actor.name} got {number}, which was never committed")
         elif not self._is_excused():
             self._wrong("stale hit", f"{actor.name} got {number}, committed is {self.committed}")
 
-    def _is_excused(self):
+    def _is_excused(self) -> bool:
         """Is this the design's exception 1: an entry lost, a write of it not yet released?"""
-        lost = "lost" in self.case.faults - self.left
+        lost = "lost" in self.case.faults - self.faults_left
         return lost and any(w.committed and (w.pending or w.dead) for w in self.writers)
 
-    def _check_refused(self, compared, before):
+    def _check_refused(self, compared: Any, before: Any) -> None:
         """Check what the pruning relies on: a cas of what stands no more changes nothing."""
         local = isinstance(self.cache, LocalMemoryCache)  # others make a new token at each look
         if local and compared is not before and self.token is not before:
             self._wrong("not refused", "a cas has replaced what it had not seen")
 
-    def answered(self, actor, number):
-        """Check what a read has returned: what it has seen last."""
-        if number != actor.looked:
-            self._wrong("wrong answer", f"{actor.name}: {number}, it saw {actor.looked}")
+    def check_answer(self, actor: Actor, number: int | None) -> None:
+        """Check the row that a read has returned: it must be the one that it has seen last."""
+        if number != actor.last_read:
+            self._wrong("wrong answer", f"{actor.name}: {number}, it saw {actor.last_read}")
 
-    def _rest(self):
+    def _check_at_rest(self) -> None:
         self.outcomes.add(("rest", self.committed, self.entry))
         stuck = [a.name for a in self.actors if a.pending and not a.dead]
         if stuck:
-            self._wrong("stuck", f"nobody can go on, of {', '.join(stuck)}")
-        row = self.entry and self.entry[0] == "row"
+            self._wrong("stuck", f"no actor can go on, of {', '.join(stuck)}")
         killed = any(a.dead for a in self.actors)
-        if row and self.entry[1] != self.committed and not (killed and self._is_excused()):
-            what = f"in the cache {self.entry[1]}, in the database {self.committed}"
+        if not self.entry or self.entry.state is not State.ROW:
+            return
+        if self.entry.number != self.committed and not (killed and self._is_excused()):
+            what = f"in the cache {self.entry.number}, in the database {self.committed}"
             self._wrong("stale at rest", what)
 
-    def _wrong(self, kind, what):
+    def _wrong(self, kind: str, what: str) -> None:
         self.problems.append(kind)
         self.steps.append(f"   {kind}: {what}")

@@ -1,4 +1,4 @@
-"""Which cases are walked by the tests, and by the command unless it is told others."""
+"""The cases that the tests walk, and that `manage.py interleavings` walks unless told others."""
 
 ONE_WRITER = (
     "save read read",
@@ -52,7 +52,7 @@ TWO_AND_TWO = (
     "atomic update read read cached",
 )
 
-# What catches the removal of each rule.
+# The case that goes wrong when a rule is switched off.
 CATCHES = {
     "hold before COMMIT": "atomic atomic read",
     "holds are a set": "save save read",
@@ -63,8 +63,8 @@ CATCHES = {
     "unknown outcome: keep the hold": "doubt atomic read cached",
 }
 
-# Small enough to run all schedules there are, without and with a rule switched off.
-SMALL = (
+# Cases small enough to run every schedule, with all rules or with the named one switched off.
+SMALL: tuple[tuple[str, str | None], ...] = (
     ("atomic read", None),
     ("read read lost cached", None),
     ("atomic read", "compare the token"),

@@ -10,9 +10,9 @@ from django.test.utils import setup_databases, teardown_databases
 
 @contextmanager
 def test_database() -> Iterator[None]:
-    """Install the lab, and use a test database beside that of DATABASE_URL for a while."""
+    """Within the block, install the lab and use a test database beside that of DATABASE_URL."""
     with override_settings(INSTALLED_APPS=[*settings.INSTALLED_APPS, "cars.lab"], DEBUG=False):
-        databases = setup_databases(verbosity=0, interactive=False, aliases={"default"})
+        databases = setup_databases(verbosity=0, interactive=False, aliases={"default": False})
         try:
             yield
         finally:

@@ -1,13 +1,18 @@
-"""What makes a run follow from its schedule alone, and lets the actors forget in time."""
+"""What makes a run depend on its schedule only, and lets the actors forget what they can't use."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
+from functools import wraps
+from typing import Any
 from unittest import mock
 
+from django.db.models import Model
 from django.test import override_settings
 
 from cars.caching import entries, protocol, transactions
+from cars.caching.entries import Seen
+from cars.caching.protocol import Values
+from cars.caching.registry import CachedModel, Keys
 from cars.lab.schedules.steps import here
 from cars.lab.schedules.world import World, open_world
 
@@ -16,46 +21,53 @@ class Clock:
     """A clock that stands still, except for an actor that sleeps."""
 
     @staticmethod
-    def time():
+    def time() -> float:
         return 1e9
 
     @staticmethod
-    def monotonic():
+    def monotonic() -> float:
         return here.actor.slept
 
     @staticmethod
-    def sleep(seconds):
+    def sleep(seconds: float) -> None:
         here.actor.sleep(seconds)
 
 
-def _new_token():
+def _new_token() -> str:
     return f"{here.actor.name}-{next(here.actor.tokens)}"
 
 
-def _forgetting(name, result):
+def _forgetting(name: str, keeps_result: bool) -> Callable[..., Any]:
     function = getattr(protocol, name)
 
     @wraps(function)
-    def call(*args):
-        with here.actor.forgetting(None if result else name):
+    def call(*args: Any) -> Any:
+        with here.actor.forgetting(None if keeps_result else name):
             return function(*args)
 
     return call
 
 
-def _fill(cached, keys, claimed, fill):
-    with here.actor.filling(bool(claimed)):
-        return fill(cached, keys, claimed)
+def _noting_fills() -> dict[str, Callable[..., Any]]:
+    """Return the functions of `protocol` that SELECT, and tell the actor whether that can fill."""
+    fill, read_database = protocol.fill, protocol.read_database
 
+    def fill_noted(
+        cached: CachedModel, keys: Keys, claimed: dict[str, Seen]
+    ) -> tuple[dict[str, Values], set[str]]:
+        with here.actor.filling(bool(claimed)):
+            return fill(cached, keys, claimed)
 
-def _read_database(cached, keys, read_database=protocol.read_database):
-    with here.actor.filling(False):
-        return read_database(cached, keys)
+    def read_database_noted(cached: CachedModel, keys: Keys) -> dict[str, Model]:
+        with here.actor.filling(False):
+            return read_database(cached, keys)
+
+    return {"fill": fill_noted, "read_database": read_database_noted}
 
 
 @contextmanager
 def determined() -> Iterator[None]:
-    """Make what the actors do depend on their schedule alone."""
+    """Within the block, make what the actors do depend on their schedule only."""
     with ExitStack() as stack:
         # One look at another reader's lease; leases and holds that outlast every schedule.
         stack.enter_context(override_settings(CACHING_WAIT=1, CACHING_LEASE=600))
@@ -63,19 +75,18 @@ def determined() -> Iterator[None]:
             stack.enter_context(mock.patch.object(module, "time", Clock))
         for module in (protocol, transactions):
             stack.enter_context(mock.patch.object(module, "new_token", _new_token))
+        functions = _noting_fills() | {"read_misses": _forgetting("read_misses", keeps_result=True)}
         for name in ("hold", "release", "withdraw", "warm"):
-            patched = _forgetting(name, result=False)
-            stack.enter_context(mock.patch.object(protocol, name, patched))
-        patched = _forgetting("read_misses", result=True)
-        stack.enter_context(mock.patch.object(protocol, "read_misses", patched))
-        patched = partial(_fill, fill=protocol.fill)
-        stack.enter_context(mock.patch.object(protocol, "fill", patched))
-        stack.enter_context(mock.patch.object(protocol, "read_database", _read_database))
+            functions[name] = _forgetting(name, keeps_result=False)
+        for name, function in functions.items():
+            stack.enter_context(mock.patch.object(protocol, name, function))
         yield
 
 
 @contextmanager
-def world(case: str, cache: str = "local", servers: list[str] | None = None) -> Iterator[World]:
+def determined_world(
+    case: str, cache: str = "local", servers: list[str] | None = None
+) -> Iterator[World]:
     """Yield the World of `case`, determined; the arguments are those of `open_world`."""
-    with determined(), open_world(case, cache, servers) as opened:
-        yield opened
+    with determined(), open_world(case, cache, servers) as world:
+        yield world

@@ -1,27 +1,33 @@
-"""The protocol's rules, each to be switched off: what walks find then shows what a rule is for."""
+"""The rules of the protocol, each of which can be switched off: what walks find then shows why
+the protocol needs it.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 from unittest import mock
 
+from django.db.models import Model
 from django.db.models.signals import pre_save
 
 from cars.caching import protocol, transactions
-from cars.caching.entries import Holds, Lease, Swap
+from cars.caching.entries import Holds, Lease, Seen, Swap
+from cars.caching.protocol import Values
+from cars.caching.registry import CachedModel, Keys
 from cars.caching.rows import pack
 from cars.lab.schedules.steps import here
 
 
-def _replace(stack: ExitStack, name: str, function: Callable) -> None:
+def _replace(stack: ExitStack, name: str, function: Callable[..., Any]) -> None:
     """Call `function` in place of the protocol's function `name`."""
     stack.enter_context(mock.patch.object(protocol, name, function))
 
 
-def _hold_late(stack):
+def _hold_late(stack: ExitStack) -> None:
     """The writer holds only after its COMMIT."""
     hold, release = protocol.hold, protocol.release
 
-    def hold_and_release(cached, keys, token):
+    def hold_and_release(cached: CachedModel, keys: Keys, token: str) -> None:
         hold(cached, keys, token)
         release(cached, keys, token)
 
@@ -29,10 +35,12 @@ def _hold_late(stack):
     _replace(stack, "release", hold_and_release)
 
 
-def _hold_alone(stack):
+def _hold_alone(stack: ExitStack) -> None:
     """A new hold replaces the ones that stand."""
 
-    def add_holds(cached, token, deadline, seen):
+    def add_holds(
+        cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
+    ) -> set[str]:
         holds = Holds({token: deadline})
         swaps = {key: Swap(at, holds, holds.timeout) for key, at in seen.items()}
         return cached.cache.cas_many(swaps)
@@ -40,11 +48,13 @@ def _hold_alone(stack):
     _replace(stack, "add_holds", add_holds)
 
 
-def _delete_when_refused(stack):
+def _delete_when_refused(stack: ExitStack) -> None:
     """A release that is refused once deletes the entry."""
     release_holds = protocol.release_holds
 
-    def release_or_delete(cached, token, keys, seen):
+    def release_or_delete(
+        cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]
+    ) -> set[str]:
         for key in seen.keys() - release_holds(cached, token, keys, seen):
             cached.cache.delete(key)
         return set(seen)
@@ -52,11 +62,13 @@ def _delete_when_refused(stack):
     _replace(stack, "release_holds", release_or_delete)
 
 
-def _leave_others(stack):
-    """A release that finds only others' holds leaves them as they are."""
+def _leave_others(stack: ExitStack) -> None:
+    """A release that finds only other writers' holds leaves them as they are."""
     release_holds = protocol.release_holds
 
-    def release_ours(cached, token, keys, seen):
+    def release_unless_lost(
+        cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]
+    ) -> set[str]:
         others = {
             key
             for key, at in seen.items()
@@ -65,14 +77,16 @@ def _leave_others(stack):
         rest = {key: at for key, at in seen.items() if key not in others}
         return others | release_holds(cached, token, keys, rest)
 
-    _replace(stack, "release_holds", release_ours)
+    _replace(stack, "release_holds", release_unless_lost)
 
 
-def _put_without_looking(stack):
-    """A reader puts its row without looking whether its lease still stands."""
+def _put_without_looking(stack: ExitStack) -> None:
+    """A reader puts its row without a look at whether its lease still stands."""
     fill = protocol.fill
 
-    def put(cached, keys, claimed):
+    def put(
+        cached: CachedModel, keys: Keys, claimed: dict[str, Seen]
+    ) -> tuple[dict[str, Values], set[str]]:
         if not any(isinstance(at.value, Lease) for at in claimed.values()):
             return fill(cached, keys, claimed)
         found = protocol.select(cached, keys)
@@ -83,15 +97,15 @@ def _put_without_looking(stack):
     _replace(stack, "fill", put)
 
 
-def _put_what_was_saved(stack):
+def _put_what_was_saved(stack: ExitStack) -> None:
     """The release puts the row that its writer wrote."""
     select = protocol.select
 
-    def remember(sender, instance, **kwargs):
+    def remember(sender: type[Model], instance: Model, **kwargs: Any) -> None:
         names = [field.attname for field in sender._meta.concrete_fields]
-        here.actor.wrote = tuple(getattr(instance, name) for name in names)
+        here.actor.wrote = [getattr(instance, name) for name in names]
 
-    def put(cached, keys):
+    def put(cached: CachedModel, keys: Keys) -> dict[str, Values]:
         row = here.actor.wrote
         return {key: row for key in keys} if row else select(cached, keys)
 
@@ -100,11 +114,11 @@ def _put_what_was_saved(stack):
     stack.callback(pre_save.disconnect, remember)
 
 
-def _withdraw_unknown(stack):
+def _withdraw_unknown(stack: ExitStack) -> None:
     """A writer whose connection broke in the COMMIT withdraws its hold at once."""
     outcome = transactions.Transaction.outcome
 
-    def certain(transaction):
+    def certain(transaction: transactions.Transaction) -> transactions.Outcome:
         found = outcome(transaction)
         unknown = found is transactions.Outcome.UNKNOWN
         return transactions.Outcome.UNDONE if unknown else found
@@ -112,7 +126,7 @@ def _withdraw_unknown(stack):
     stack.enter_context(mock.patch.object(transactions.Transaction, "outcome", certain))
 
 
-RULES = {
+RULES: dict[str, Callable[[ExitStack], None]] = {
     "hold before COMMIT": _hold_late,
     "holds are a set": _hold_alone,
     "never a plain delete": _delete_when_refused,
@@ -122,11 +136,25 @@ RULES = {
     "unknown outcome: keep the hold": _withdraw_unknown,
 }
 
+_switched_off: list[str] = []  # one rule at most
+
+
+def switched_off() -> str | None:
+    """Return the rule that is switched off now, if one is."""
+    return _switched_off[-1] if _switched_off else None
+
 
 @contextmanager
 def without(rule: str | None) -> Iterator[None]:
-    """Switch `rule` off for a while, or none; to be entered before a world is opened."""
+    """Within the block, switch `rule` off, or none; enter it before a world is opened.
+
+    Raises KeyError for a name that is not one of RULES.
+    """
+    if not rule:
+        yield
+        return
     with ExitStack() as stack:
-        if rule:
-            RULES[rule](stack)
+        RULES[rule](stack)
+        _switched_off.append(rule)
+        stack.callback(_switched_off.remove, rule)
         yield

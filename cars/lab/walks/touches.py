@@ -1,32 +1,51 @@
 """What the pruning asks of a world: its state, and what its steps read and write.
 
-They can touch the "cache" (the entry), the "row" (what is committed), its "lock", and an actor,
-by its name. What a step touches is given as two sets: what it reads, and what it writes.
+Steps touch the "cache" (the entry), the "row" (the committed one), its "lock", and actors, by their
+names. What a step touches is a pair of sets: what it reads, and what it writes.
 """
 
-from cars.lab.schedules.steps import WRITES
+from collections.abc import Iterable, Set
+from typing import NamedTuple
 
-NOTHING = (frozenset(), frozenset())
+from cars.caching.entries import State
+from cars.lab.schedules.actors import Actor
+from cars.lab.schedules.steps import WRITES, Step
+from cars.lab.schedules.world import World
+
+NONE: frozenset[str] = frozenset()
 
 
-def meet(one, other):
-    """Does either of two write what the other one touches? Else their order makes no odds."""
-    (reads, writes), (its_reads, its_writes) = one, other
-    return bool(writes & (its_reads | its_writes) or its_writes & reads)
+class Touched(NamedTuple):
+    """What a step, or all that an actor can still do, reads and writes."""
+
+    reads: Set[str] = NONE
+    writes: Set[str] = NONE
 
 
-def state(world):
-    """Return all that what comes next can depend on."""
+NOTHING = Touched()
+
+
+def conflict(one: Touched, other: Touched) -> bool:
+    """Does either write what the other one touches? If not, their order doesn't matter."""
+    return not (
+        one.writes.isdisjoint(other.reads)
+        and one.writes.isdisjoint(other.writes)
+        and one.reads.isdisjoint(other.writes)
+    )
+
+
+def state(world: World) -> tuple[object, ...]:
+    """Return everything that the steps to come can depend on."""
     actors = tuple(_state_of(actor, world.token) for actor in world.actors)
-    return world.committed, world.lock, world.entry, frozenset(world.left), actors
+    return world.committed, world.lock, world.entry, frozenset(world.faults_left), actors
 
 
-def _state_of(actor, token):
+def _state_of(actor: Actor, token: object) -> tuple[object, ...] | None:
     if actor.dead:
         return ("dead", actor.committed)
     if not actor.pending:
         return None
-    # A token that isn't the entry's can never be again: each write makes a new one.
+    # A token that isn't the entry's now can't become it again: each write makes a new one.
     seen = tuple(
         (item[1], item[2] is None or item[2] is token) if item[0] == "gets" else item
         for item in actor.seen
@@ -34,50 +53,55 @@ def _state_of(actor, token):
     return (actor.begun, actor.committed, str(actor.pending), seen)
 
 
-def next_step(world, name):
-    """Return what the next step of `name` touches."""
+def next_step(world: World, name: str) -> Touched:
+    """Return what the step `name`, an actor's next one or a fault, touches."""
     if name == "lost":
-        return frozenset(), frozenset({"cache"})
+        return Touched(writes={"cache"})
     if name.startswith("kill "):
-        return frozenset(), frozenset({name[5:], "kill"})
+        return Touched(writes={name[5:], "kill"})
     actor = world.by_name[name]
-    reads, writes = _step(world, actor, actor.pending)
-    return frozenset({*reads, *_twin(world, actor)}), frozenset({*writes, name})
+    step = _step(world, actor, actor.pending) if actor.pending else NOTHING
+    return Touched({*step.reads, *_twin(world, actor)}, {*step.writes, name})
 
 
-def _step(world, actor, step):
+def _step(world: World, actor: Actor, step: Step) -> Touched:
     if step.kind in ("get", "gets"):
-        if not world.entry or world.entry[0] != "row":
-            return {"cache"}, {}
-        if world.entry[1] == world.committed:
-            return {"cache", "row"}, {}  # a hit is compared with the committed row
-        return {"cache", "row", *world.by_name}, {}  # and may be excused by who is at what
-    if step.kind == "cas":
+        return Touched(reads=_read_by_get(world))
+    if step.swap:
         token = step.swap.seen.token
         if token is None:
-            return ({"cache"}, {}) if world.entry else ({}, {"cache"})
-        return ({}, {"cache"}) if token is world.token else ({}, {})
+            return Touched(reads={"cache"}) if world.entry else Touched(writes={"cache"})
+        return Touched(writes={"cache"}) if token is world.token else NOTHING
     if step.kind in ("set", "delete"):
-        return {}, {"cache"}
+        return Touched(writes={"cache"})
     if step.kind == "SELECT":
-        # What doesn't fill goes to the caller alone, and is right whatever it is.
-        return ({"row"} if step.fills else {}), {}
+        # If it doesn't fill, its rows go to the caller alone, and are right whatever they are.
+        return Touched(reads={"row"}) if step.fills else NOTHING
     if step.kind == "BEGIN" or (step.kind in WRITES and step.atomic):
-        return {"row"}, {"lock"}
+        return Touched(reads={"row"}, writes={"lock"})
     if step.kind in WRITES:
-        return {"lock"}, {"row"}
+        return Touched(reads={"lock"}, writes={"row"})
     if not world.owns_lock(actor):
-        return {}, {}
-    return {}, ({"lock", "row"} if step.kind == "COMMIT" else {"lock"})
+        return NOTHING
+    return Touched(writes={"lock", "row"} if step.kind == "COMMIT" else {"lock"})
 
 
-def _twin(world, actor):
+def _read_by_get(world: World) -> Set[str]:
+    if not world.entry or world.entry.state is not State.ROW:
+        return {"cache"}
+    if world.entry.number == world.committed:
+        return {"cache", "row"}  # a hit is compared with the committed row
+    # A stale hit may be excused, which depends on how far each actor is.
+    return {"cache", "row", *world.by_name}
+
+
+def _twin(world: World, actor: Actor) -> Iterable[str]:
     twin = world.twin(actor)
     return [twin.name] if twin else []
 
 
-def ever(world):
-    """Return, by name, what those who may still act can touch now or later."""
+def still_touched(world: World) -> dict[str, Touched]:
+    """Return, by name, what each actor and each fault can touch from now on."""
     touched = {}
     committed = [actor.name for actor in world.writers if actor.committed]
     for actor in world.actors:
@@ -86,9 +110,9 @@ def ever(world):
             writes = {"cache", actor.name}
             if world.words[actor.name] != "read":
                 writes |= {"row", "lock"}
-            touched[actor.name] = (reads, writes)
-    if "lost" in world.left:
-        touched["lost"] = (set(), {"cache"})
-    if "killed" in world.left:
-        touched["kill"] = (set(), {actor.name for actor in world.writers if actor.pending})
+            touched[actor.name] = Touched(reads, writes)
+    if "lost" in world.faults_left:
+        touched["lost"] = Touched(writes={"cache"})
+    if "killed" in world.faults_left:
+        touched["kill"] = Touched(writes={actor.name for actor in world.writers if actor.pending})
     return touched

@@ -1,31 +1,39 @@
 """Walks over the schedules of a case: all of them, many at random, or one again.
 
-A schedule is a number: at each step its remainder by the number of those who may go on says who
-does, and the quotient is the rest of the schedule.
+A schedule is a number: at each step its remainder by the number of possible choices says which one
+is taken, and the quotient is the rest of the schedule.
 
-`walk_all` leaves out schedules in four ways, each of which keeps every hit and every end (the
-first three: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", 1996):
+`walk_all` leaves out schedules in four ways. Each keeps every hit and every state at rest (the
+first three: Godefroid, "Partial-Order Methods for the Verification of Concurrent Systems", 1996).
 
-States: what can happen after a state that was there before has been seen then. A state is the
-committed row, who has it locked, what stands in the cache, which faults are left, and what each
-thread has got from its steps. The threads' clock and tokens being determined, what they do next
-follows from that, and so does what a transaction has written and not committed. Left out of it is
-what no thread can know any more: all of one at its end; what a function of `protocol` that returns
-nothing has seen; what was seen before it slept, to look again.
+States: if a state was reached before, what can happen after it has been seen. A state is the
+committed row, which transaction has it locked, what stands in the cache, which faults are left, and
+what each thread has got from its steps. The threads' clock and tokens are determined, so all that
+they do next follows from the state; so does what a transaction has written and not committed. The
+state leaves out what a thread can't know any more: everything at its end; what a function of
+`protocol` that returns nothing has seen; what it saw before it slept, since it will look again.
 
-Sleep sets: of two steps that don't touch the same thing, only one order is taken.
+Sleep sets: if two steps touch different things, their order doesn't matter, so only one order is
+taken.
 
-Single steps: one that touches nothing that anybody else can still touch is taken alone. A SELECT
-that fills nothing is such a one: what it finds goes to the reader, and is right by itself.
+Single steps: if a step touches nothing that any other actor can still touch, it is the only one
+taken from its state. A SELECT that fills nothing is such a step: the row goes to its reader alone,
+and is right by itself.
 
 Twins: of two actors with the same program the first one begins first; they differ in name only.
 """
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
+from cars.lab.schedules.world import World
+
 from . import touches
-from .touches import meet
+from .rules import switched_off
+from .touches import Touched, conflict
+
+Choice = tuple[int, int]  # which of the possible choices was taken, and how many there were
 
 
 @dataclass
@@ -36,22 +44,28 @@ class Findings:
     schedules: int = 0
     states: int = 0
     steps: int = 0
-    wrong: dict = field(default_factory=dict)  # by kind: the schedule's number and its steps
+    # By kind of problem: the schedule's number and its steps.
+    wrong: dict[str, tuple[int, list[str]]] = field(default_factory=dict)
+    rule: str | None = field(default_factory=switched_off)  # the walk was without this rule
 
-    def __str__(self):
+    def __str__(self) -> str:
+        name = f"{self.case}, without {self.rule!r}" if self.rule else self.case
         walked = f"{self.schedules:,} schedules, {self.steps:,} steps"
         walked += f", {self.states:,} states" if self.states else ""
-        return f"{self.case}: {walked}: {', '.join(self.wrong) or 'never stale'}"
+        return f"{name}: {walked}: {', '.join(self.wrong) or 'never stale'}"
 
-    def explain(self):
-        """Return the steps to each problem, and how to see them again."""
+    def explain(self) -> str:
+        """Return the steps to each problem, and the command that runs them again."""
+        command = f"manage.py interleavings --case '{self.case}'"
+        if self.rule:
+            command += f" --without '{self.rule}'"
         lines = []
         for kind, (number, steps) in self.wrong.items():
-            lines += [f"{kind}: manage.py interleavings --case '{self.case}' --replay {number}"]
+            lines += [f"{kind}: {command} --replay {number}"]
             lines += [f"    {step}" for step in steps]
         return "\n".join(lines)
 
-    def note(self, world, path):
+    def note(self, world: World, path: Sequence[Choice]) -> None:
         """Note a run, whole or as far as it was new."""
         self.schedules += 1
         for kind in world.problems:
@@ -59,15 +73,19 @@ class Findings:
                 self.wrong[kind] = (number_of(path), list(world.steps))
 
 
-def number_of(path):
-    """Return the number of a schedule: `path` says which of how many was taken at each step."""
+Progress = Callable[[], object]  # called after each schedule
+Enough = Callable[[Findings], object]  # a walk ends when it returns something true
+
+
+def number_of(path: Sequence[Choice]) -> int:
+    """Return the number of a schedule."""
     number = 0
     for taken, able in reversed(path):
         number = number * able + taken
     return number
 
 
-def run(world, number):
+def run(world: World, number: int) -> tuple[Choice, ...]:
     """Run the schedule `number`, and return its path."""
     path = []
     world.start()
@@ -78,7 +96,7 @@ def run(world, number):
     return tuple(path)
 
 
-def replay(world, number):
+def replay(world: World, number: int) -> Findings:
     """Run the schedule `number` and return what was found."""
     path = run(world, number)
     findings = Findings(world.case.name, steps=len(path))
@@ -86,11 +104,21 @@ def replay(world, number):
     return findings
 
 
-def walk_some(world, schedules, seed=0, progress=None, enough=None):
-    """Run so many different schedules, chosen at random; `enough(findings)` can end it before."""
+def walk_some(
+    world: World,
+    schedules: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+    enough: Enough | None = None,
+) -> Findings:
+    """Run `schedules` different schedules, chosen at random; `enough(findings)` ends it early.
+
+    There are fewer in a small case, where the random numbers lead to the same schedules again.
+    """
     findings = Findings(world.case.name)
-    random, ran = Random(seed), set()
-    for _ in range(2 * schedules):  # the same ones come again, in a small case
+    random = Random(seed)
+    ran: set[tuple[Choice, ...]] = set()
+    for _ in range(2 * schedules):
         if len(ran) == schedules or (enough and enough(findings)):
             break
         path = run(world, random.getrandbits(128))
@@ -105,74 +133,84 @@ def walk_some(world, schedules, seed=0, progress=None, enough=None):
 
 @dataclass
 class _Node:
-    """A state on the way: what is to be tried from it, and what needn't be any more."""
+    """A state on the path: which steps are still to be tried from it, and which need not be."""
 
-    able: list
-    todo: list
-    asleep: set
-    touched: dict
+    able: list[str]
+    todo: list[str]
+    asleep: set[str]
+    touched: dict[str, Touched]
     taken: str = ""
 
-    def next(self):
-        """Return who goes on from here now."""
+    def next(self) -> str:
+        """Return the step to take from here now."""
         if self.taken:
             self.asleep.add(self.taken)
         self.taken = self.todo.pop()
         return self.taken
 
-    def asleep_after(self):
-        """Return who needn't be tried after that step: it makes no odds who of them was first."""
-        mine = self.touched[self.taken]
-        return {name for name in self.asleep if not meet(self.touched[name], mine)}
+    def asleep_after(self) -> set[str]:
+        """Return the steps not to be tried after the one taken: their order doesn't matter."""
+        taken = self.touched[self.taken]
+        return {name for name in self.asleep if not conflict(self.touched[name], taken)}
 
-    def step(self):
+    def choice(self) -> Choice:
         return self.able.index(self.taken), len(self.able)
 
 
-def walk_all(world, progress=None, enough=None, prune=True):
-    """Run a schedule for every outcome; `enough(findings)` can end it before.
+Visited = dict[Hashable, frozenset[str]]  # by state: the steps that were asleep at each visit
 
-    Without `prune`, run all there are.
+
+def walk_all(
+    world: World,
+    progress: Progress | None = None,
+    enough: Enough | None = None,
+    prune: bool = True,
+) -> Findings:
+    """Run a schedule for every outcome; `enough(findings)` ends it early.
+
+    Without `prune`, run every schedule there is.
     """
     findings = Findings(world.case.name)
-    seen = {} if prune else None
-    way = []
+    visited: Visited | None = {} if prune else None
+    path: list[_Node] = []
+    asleep: set[str] = set()
     world.start()
-    asleep = set()
     while True:
-        if node := _visit(world, seen, asleep):
-            way.append(node)
+        if node := _visit(world, visited, asleep):
+            path.append(node)
         else:
-            findings.note(world, [node.step() for node in way])
+            findings.note(world, [node.choice() for node in path])
             if progress:
                 progress()
-            while way and not way[-1].todo:
-                way.pop()
-            if not way or (enough and enough(findings)):
+            while path and not path[-1].todo:
+                path.pop()
+            if not path or (enough and enough(findings)):
                 break
             world.start()
-            for earlier in way[:-1]:
+            for earlier in path[:-1]:
                 world.take(earlier.taken)
                 findings.steps += 1
-        world.take(way[-1].next())
+        world.take(path[-1].next())
         findings.steps += 1
-        asleep = way[-1].asleep_after()
-    findings.states = len(seen or ())
+        asleep = path[-1].asleep_after()
+    findings.states = len(visited or ())
     return findings
 
 
-def _visit(world, seen, asleep):
-    """Return where to go on from this state, if there is anything new to be found from it."""
+def _visit(world: World, visited: Visited | None, asleep: set[str]) -> _Node | None:
+    """Return the node of this state; None if nothing new can be found from it."""
     able = world.able
-    if seen is None:
-        return able and _Node(able, able[::-1], set(), dict.fromkeys(able, touches.NOTHING))
+    if visited is None:
+        return (
+            _Node(able, able[::-1], set(), dict.fromkeys(able, touches.NOTHING)) if able else None
+        )
     state = touches.state(world)
-    if state in seen:
-        todo = [name for name in able if name in seen[state] and name not in asleep]
-        seen[state] = seen[state] & asleep
+    if state in visited:
+        todo = [name for name in able if name in visited[state] and name not in asleep]
+        visited[state] = visited[state] & asleep
     else:
         todo = [name for name in _alone(world, able) if name not in asleep]
-        seen[state] = frozenset(asleep)
+        visited[state] = frozenset(asleep)
     if not todo:
         return None
     return _Node(
@@ -183,11 +221,11 @@ def _visit(world, seen, asleep):
     )
 
 
-def _alone(world, able):
-    """Return one who touches nothing that anybody else can still touch, or all."""
-    others = touches.ever(world)
+def _alone(world: World, able: list[str]) -> list[str]:
+    """Return one step that touches nothing that others can still touch; if there is none, all."""
+    later = touches.still_touched(world)
     for name in able:
-        mine = touches.next_step(world, name)
-        if not any(meet(mine, its) for other, its in others.items() if other != name):
+        touched = touches.next_step(world, name)
+        if not any(conflict(touched, other) for by, other in later.items() if by != name):
             return [name]
     return able

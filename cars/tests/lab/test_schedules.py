@@ -1,0 +1,82 @@
+from copy import deepcopy
+from inspect import isclass
+from threading import Thread
+
+from django.conf import settings
+from django.core.cache import caches
+from django.db import connections
+from django.test import TransactionTestCase
+
+from cars.caching import entries, protocol, transactions
+from cars.lab.schedules.world import open_world
+from cars.lab.walks.determined import determined
+
+
+def recipe():
+    """Return all that the modules of the protocol define, and the methods of their classes."""
+    found = {}
+    for module in (protocol, transactions, entries):
+        for name, value in vars(module).items():
+            found[module.__name__, name] = value
+            if isclass(value) and value.__module__ == module.__name__:
+                found |= {
+                    (module.__name__, name, attribute): method
+                    for attribute, method in vars(value).items()
+                }
+    return found
+
+
+def process():
+    """Return what a schedule must leave as it is, to be compared by identity."""
+    connection = connections["default"]
+    return recipe() | {
+        "CACHES": settings.CACHES,
+        "cache": caches["default"],
+        "class of the cache": type(caches["default"]),
+        "connection": connection,
+        "database": connection.settings_dict,
+        "COMMIT": connection._commit.__func__,
+        "ROLLBACK": connection._rollback.__func__,
+        "wrappers": tuple(connection.execute_wrappers),
+    }
+
+
+class SchedulesTests(TransactionTestCase):
+    def assert_untouched(self, before):
+        after = process()
+        self.assertEqual(after.keys(), before.keys())
+        touched = [name for name in before if after[name] is not before[name]]
+        self.assertEqual(touched, [])
+
+    def test_a_schedule_runs_with_a_real_clock_and_leaves_its_process_untouched(self):
+        before, caches_setting = process(), deepcopy(settings.CACHES)
+        with open_world("atomic read cached") as world:
+            world.start()
+            self.assert_untouched(before)
+            while world.able:
+                world.take(world.able[0])
+                self.assert_untouched(before)
+            self.assertEqual(settings.CACHES, caches_setting)
+        self.assert_untouched(before)
+        self.assertEqual(world.problems, [])
+        self.assertEqual((world.committed, world.entry.number), (1, 1))
+
+    def test_a_schedule_leaves_other_threads_untouched(self):
+        seen = []
+
+        def look():
+            seen.append((type(caches["default"]), "_commit" in vars(connections["default"])))
+            connections["default"].close()
+
+        with open_world("atomic read") as world:
+            world.start()
+            thread = Thread(target=look)
+            thread.start()
+            thread.join()
+        self.assertEqual(seen, [(type(caches["default"]), False)])
+
+    def test_what_a_walk_patches_would_be_noticed(self):
+        before = process()
+        with determined(), self.assertRaises(AssertionError):
+            self.assert_untouched(before)
+        self.assert_untouched(before)
