@@ -2,14 +2,14 @@ FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 
-# The database is here: a volume mounted on it belongs to the same user.
+# The database is in /data. A volume mounted there belongs to the same user.
 RUN useradd --system --uid 1000 --create-home carsite && install -d -o carsite -g carsite /data
 ENV DATABASE_URL=sqlite:////data/cars.sqlite3
 
 WORKDIR /app
-# First, and alone: while they don't change, building again takes a second.
-COPY requirements.txt ./
-RUN pip install -r requirements.txt
+# Copied first and alone, so that a build reuses this layer until a package changes.
+COPY requirements.lock ./
+RUN pip install --require-hashes -r requirements.lock
 COPY . .
 
 USER carsite

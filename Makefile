@@ -1,39 +1,50 @@
-# What to do with a fresh clone. Needs Python 3.11 or newer; everything goes into .venv.
+# The commands for a fresh clone. They need Python 3.11 or newer, and install into .venv.
 
 HOST = 127.0.0.1
 PORT ?= 8000
 PYTHON = .venv/bin/python
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
-# The newest Python that is new enough, really starts, and can make a .venv.
+# Writes the locks: one file for every supported Python and operating system, with hashes.
+UV = uv==0.13.9
+COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command "make lock" $(LOCK)
+
+# The newest Python that is new enough, starts, and can make a .venv.
 PYTHONS = python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-postgresql check bench
+.PHONY: help demo test test-postgresql check lock bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-demo: .venv/installed ## set the site up and serve it; also PORT=8001, HOST=0.0.0.0
+demo: .venv/installed ## set up the site and serve it; also PORT=8001, HOST=0.0.0.0
 	@exec $(PYTHON) manage.py demo --host $(HOST) --port $(PORT)
 
 test: .venv/installed ## run the tests
 	$(PYTHON) manage.py test
 
-# A worker of --parallel can't start processes: the tests that do come last, by themselves.
-test-postgresql: .venv/installed ## the same on a PostgreSQL that it starts, and what only runs there
+# A worker of --parallel can't start processes, so the tests that do run last, without it.
+test-postgresql: .venv/installed ## run the tests, and those that need PostgreSQL, on one it starts
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --parallel --exclude-tag processes
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
 
-check: .venv/installed-dev ## what CI checks besides the tests: style, settings, migrations
+check: .venv/installed-dev ## check style, types, settings and migrations
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	.venv/bin/mypy cars/caching cars/lab carsite
 	$(PYTHON) manage.py check
 	$(PYTHON) manage.py makemigrations --check --dry-run
 
-bench: .venv/installed-bench ## compare it with what else there is; also BENCH=--quick
-	$(PYTHON) -m benchmarks $(BENCH)
+lock: $(PYTHON) ## write the locks of the requirements; LOCK=--upgrade takes newer releases
+	@$(INSTALL) $(UV)
+	$(COMPILE) requirements.txt --output-file requirements.lock
+	$(COMPILE) requirements-dev.txt --constraint requirements.lock --output-file requirements-dev.lock
+
+bench: .venv/installed-bench ## compare with other caches, or BASE=REVISION; also BENCH=--quick
+	$(PYTHON) -m benchmarks $(if $(BASE),--base $(BASE)) $(BENCH)
 
 $(PYTHON):
 	@for python in $(PYTHONS); do \
@@ -45,13 +56,13 @@ $(PYTHON):
 	echo "This needs Python 3.11 or newer, with its venv module (on Debian and Ubuntu: apt install python3-venv)." >&2; \
 	exit 1
 
-.venv/installed: requirements.txt $(PYTHON)
-	@echo "Installing what requirements.txt names ..."
-	@$(INSTALL) -r requirements.txt
+.venv/installed: requirements.lock $(PYTHON)
+	@echo "Installing the packages of requirements.lock ..."
+	@$(INSTALL) --require-hashes -r requirements.lock
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt .venv/installed
-	@$(INSTALL) -r requirements-dev.txt
+.venv/installed-dev: requirements-dev.lock .venv/installed
+	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
 
 .venv/installed-bench: benchmarks/requirements.txt .venv/installed
