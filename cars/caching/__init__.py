@@ -1,7 +1,74 @@
-"""Django objects in Memcached, kept right by signals: the recipe."""
+"""Django objects in Memcached, kept right by signals: the recipe.
+
+Put `objects = CacheManager()` on a model. Then `Model.objects.cache(pk)` reads through the cache,
+and saves, deletes and updates keep the cache right. To use it in another project, copy this folder.
+It needs Django, pymemcache and msgspec.
+
+What is where, in reading order; each module imports only modules further down:
+
+    hooks          which classes and signals hold and release; the end of a request
+    manager        CacheManager: cache, cache_many, expire, forget
+    queryset       the QuerySet whose mass writes hold
+    transactions   when holds are taken, released and withdrawn
+    protocol       look up, fill, hold, release, withdraw: the rules that keep rows from being stale
+    entries        what stands under a key: nothing, a row, a lease or holds
+
+The rest is detail:
+
+    checks         system checks: what is missing, and what can't be covered
+    inspection     what stands under a key now
+    verify         what is cached, compared with the database
+    backends/      Django cache backends that can compare and swap
+    rows/          values packed, fingerprints, instances
+    registry       which models are cached, and which share a row
+    keys           the key of a row, made from its pk
+    databases      which aliases lead to the same database
+    events         what happened, for listeners
+    testing        a mixin for the tests of a project
+    management/    the command verify_cache
+
+The path of five things: the functions that they call, in the order of their first call. The names
+without a module are the calls that reach the cache.
+
+a hit:
+    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
+    protocol.look_up, get
+a miss with its fill:
+    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
+    protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
+    transactions.in_transaction, protocol.read_misses, protocol._take_leases, protocol.setting,
+    cas_many, gets_many, protocol._row, protocol.fill, protocol.select, protocol._packed,
+    protocol._instances
+a save in autocommit:
+    transactions.before_save, transactions.current, transactions.settle,
+    transactions.in_transaction, Writer.__init__, Writer.hold, protocol.hold, protocol.setting,
+    protocol._change, gets_many, protocol.add_holds, cas_many, HoldingMixin._clone,
+    transactions.after_save, Writer.release, protocol.release, protocol.release_holds,
+    protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log, protocol.fill,
+    protocol.select, protocol._packed
+an update() in a transaction:
+    HoldingMixin._clone, HoldingMixin.update, HoldingMixin._pick, HoldingMixin._new_pks,
+    HoldingMixin._hold, transactions.hold, transactions.current, transactions.settle,
+    transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
+    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
+    gets_many, protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
+    Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
+    protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
+    protocol._packed
+a savepoint rolled back:
+    transactions.before_save, transactions.current, transactions.settle,
+    transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
+    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
+    gets_many, protocol.add_holds, cas_many, HoldingMixin._clone, transactions.after_save,
+    Transaction.outcome, Transaction.is_left_behind, transactions.settle_all, Writer.withdraw,
+    protocol.withdraw, protocol.remove_holds, protocol._without
+"""
+
+# Copyright (c) the authors of carsite. All rights reserved.
+# Licensed under the BSD 3-Clause License: see the file LICENSE in this folder.
 
 from . import hooks
 from .manager import CacheManager
 
-__all__ = ["CacheManager", "hooks"]
+__all__ = ["CacheManager", "__version__", "hooks"]
 __version__ = "1.0"

@@ -1,7 +1,6 @@
-"""Which aliases lead to the same database, and which transactions are a test's own."""
+"""Which database an alias leads to, and which aliases lead to the same one."""
 
 import os
-import sys
 from functools import cache as memoize
 from pathlib import Path
 from secrets import token_hex
@@ -49,29 +48,3 @@ def canonical(alias: str) -> str:
     own = identity(connections[alias])
     aliases = sorted(connections, key=lambda other: other != DEFAULT_DB_ALIAS)
     return next(other for other in aliases if identity(connections[other]) == own)
-
-
-def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Is a transaction open? A TestCase's own doesn't count, as for `durable=True` in Django."""
-    if connection.in_atomic_block:
-        return not all(block._from_testcase for block in connection.atomic_blocks)
-    if connection.connection is None:
-        return not connection.settings_dict["AUTOCOMMIT"]
-    return not connection.autocommit
-
-
-def test_namespace() -> str:
-    """Return the namespace of the keys of the innermost open TestCase block; "" outside of one.
-
-    It is random and belongs to that block alone. So what a test leaves in the cache is a miss for
-    every other test, and is never seen again once the test has ended.
-    """
-    if "django.test.testcases" not in sys.modules:
-        return ""
-    for connection in connections.all(initialized_only=True):
-        for block in reversed(connection.atomic_blocks):
-            if block._from_testcase:
-                if not hasattr(block, "caching_namespace"):
-                    block.caching_namespace = f"{token_hex(8)}."
-                return block.caching_namespace
-    return ""

@@ -84,23 +84,6 @@ def _adopt(model: ModelClass) -> None:
 # Saves and deletes
 
 
-def _before_save(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
-    transactions.before_save(sender, instance, using)
-
-
-def _after_save(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
-    transactions.after_save(sender, instance, using)
-
-
-def _before_delete(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
-    transactions.before_delete(sender, instance, using)
-
-
-def _after_delete(sender: ModelClass, instance: models.Model, using: str, **kwargs: Any) -> None:
-    if is_cached(sender):
-        transactions.after_delete(using)
-
-
 _connected: WeakSet[ModelClass] = WeakSet()
 
 
@@ -109,12 +92,10 @@ def _connect(model: ModelClass) -> None:
     if model in _connected:
         return
     _connected.add(model)
-    # Django knows senders by id(), and the historical classes of migrations come and go. So each
-    # receiver asks again whether its sender's table is a cached one.
-    pre_save.connect(_before_save, sender=model)
-    post_save.connect(_after_save, sender=model)
-    pre_delete.connect(_before_delete, sender=model)
-    post_delete.connect(_after_delete, sender=model)
+    pre_save.connect(transactions.before_save, sender=model)
+    post_save.connect(transactions.after_save, sender=model)
+    pre_delete.connect(transactions.before_delete, sender=model)
+    post_delete.connect(transactions.after_delete, sender=model)
     for field in model._meta.local_fields:
         if field.remote_field and _is_written_past_querysets(field):
             lazy_related_operation(_connect_target, model, field.remote_field.model, field=field)

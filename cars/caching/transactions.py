@@ -20,9 +20,9 @@ from django.db.models import Model
 from django.db.transaction import TransactionManagementError
 
 from . import events, protocol
-from .databases import in_transaction, test_namespace
+from .backends.base import test_namespace
 from .entries import new_token
-from .registry import CachedModel, Keys, written_by
+from .registry import CachedModel, Keys, is_cached, written_by
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,15 @@ class Transaction(Writer):
         return Outcome.COMMITTED if self.is_registered() else Outcome.UNDONE
 
 
+def in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    """Is a transaction open? A TestCase's own doesn't count, as for `durable=True` in Django."""
+    if connection.in_atomic_block:
+        return not all(block._from_testcase for block in connection.atomic_blocks)
+    if connection.connection is None:
+        return not connection.settings_dict["AUTOCOMMIT"]
+    return not connection.autocommit
+
+
 def settle(connection: BaseDatabaseWrapper) -> None:
     """Release or withdraw what the connection's last transaction has held, if that has ended."""
     transaction: Transaction | None = connection.__dict__.get(ON_CONNECTION)
@@ -233,9 +242,16 @@ def hold(written: Iterable[CachedModel], pks: Iterable[Any], alias: str) -> None
         writer.release()
 
 
-def before_save(model: type[Model], instance: Model, alias: str) -> None:
+# Receivers of Django's signals. Django knows senders by id(), and the historical classes of
+# migrations come and go. So each receiver asks whether its sender's rows are cached at all.
+
+
+def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Hold the row of `instance` before it is written: in autocommit, writing is the COMMIT."""
-    writer: Writer | None = current(alias)
+    written = written_by(sender, using)
+    if not written:
+        return
+    writer: Writer | None = current(using)
     if not writer:
         writer = Writer()
         # Kept on the instance, the innermost save last. If a save raises, its hold stays until its
@@ -245,31 +261,34 @@ def before_save(model: type[Model], instance: Model, alias: str) -> None:
         state[ON_INSTANCE] = (*state.get(ON_INSTANCE, ()), writer)
     # Where the database chooses the pk, no reader can have cached the row yet.
     if instance._is_pk_set():
-        writer.hold(written_by(model, alias), [instance.pk])
+        writer.hold(written, [instance.pk])
 
 
-def after_save(model: type[Model], instance: Model, alias: str) -> None:
+def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Hold the row of `instance` if its pk wasn't known before; in autocommit release it."""
-    transaction = current(alias)
+    written = written_by(sender, using)
+    if not written:
+        return
+    transaction = current(using)
     writer: Writer | None = transaction
     if not writer:
         *outer, writer = instance._state.__dict__.pop(ON_INSTANCE, (Writer(),))
         if outer:
             instance._state.__dict__[ON_INSTANCE] = tuple(outer)
     pk, held = instance.pk, writer.held
-    unheld = [c for c in written_by(model, alias) if c.key(pk) not in held.get(c, NOTHING)]
-    writer.hold(unheld, [pk])
+    writer.hold([c for c in written if c.key(pk) not in held.get(c, NOTHING)], [pk])
     if not transaction:
         writer.release()
 
 
-def before_delete(model: type[Model], instance: Model, alias: str) -> None:
+def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Note that the row will be deleted; Django says so one by one, before all the SQL."""
-    if transaction := current(alias):
-        transaction.will_delete(written_by(model, alias), instance.pk)
+    written = written_by(sender, using)
+    if written and (transaction := current(using)):
+        transaction.will_delete(written, instance.pk)
 
 
-def after_delete(alias: str) -> None:
+def after_delete(sender: type[Model], using: str, **kwargs: Any) -> None:
     """Hold, all at once, the rows that were deleted; Django is still in its transaction."""
-    if transaction := current(alias):
+    if is_cached(sender) and (transaction := current(using)):
         transaction.hold_deleted()

@@ -1,11 +1,13 @@
 """What the backends have in common: they show rows as objects, and hide leases and holds."""
 
+import sys
 from collections.abc import Collection
+from secrets import token_hex
 from typing import Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.db import connections
 
-from ..databases import test_namespace
 from ..entries import ABSENT, Holds, Lease, Row, SwapCache
 from ..registry import is_key
 from ..rows import unpack
@@ -22,12 +24,16 @@ class SwapMixin(SwapCache):
 
     _pickle: bool  # OPTIONS["pickle"]
 
-    def make_key(self, key: str, version: int | None = None) -> str:
+    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
         """Return the key on the server: inside a TestCase, the recipe's keys are the test's own."""
         namespace = test_namespace()
         if namespace and is_key(str(key)):
             key = f"{namespace}{key}"
-        return super().make_key(key, version)
+        name = self.make_key(key, version)
+        # Django checks character by character; this accepts most keys at once.
+        if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
+            self.validate_key(name)
+        return name
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         return _visible(super().get(key, default, version), default)
@@ -62,6 +68,23 @@ class SwapMixin(SwapCache):
     def _refuse_pickle(self, value: Any) -> None:
         if not self._pickle and type(value) not in (int, Row, Lease, Holds):
             refuse_unless_plain(value)
+
+
+def test_namespace() -> str:
+    """Return the namespace of the keys of the innermost open TestCase block; "" outside of one.
+
+    It is random and belongs to that block alone. So what a test leaves in the cache is a miss for
+    every other test, and is never seen again once the test has ended.
+    """
+    if "django.test.testcases" not in sys.modules:
+        return ""
+    for connection in connections.all(initialized_only=True):
+        for block in reversed(connection.atomic_blocks):
+            if block._from_testcase:
+                if not hasattr(block, "caching_namespace"):
+                    block.caching_namespace = f"{token_hex(8)}."
+                return block.caching_namespace
+    return ""
 
 
 def _visible(value: Any, default: Any) -> Any:

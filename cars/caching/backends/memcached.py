@@ -44,14 +44,6 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
     def close(self, **kwargs: Any) -> None:
         """Keep the connection: Django calls this at the end of every request."""
 
-    def make_and_validate_key(self, key: str, version: int | None = None) -> str:
-        """Return the key as the server has it."""
-        name = self.make_key(key, version)
-        # Django checks character by character; this accepts most keys at once.
-        if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
-            self.validate_key(name)
-        return name
-
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         names = {self.make_and_validate_key(key): key for key in keys}
         client = self._cache

@@ -4,7 +4,6 @@ A row with another fingerprint can't be used: it is of another database, or of a
 changed since.
 """
 
-import sys
 from functools import cache as memoize
 from hashlib import sha256
 
@@ -23,11 +22,6 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     connection = connections[canonical(cached.alias)]
     database = (*identity(connection), connection.timezone_name, str(settings.USE_TZ))
     return _digest(cached.model, database)
-
-
-def fingerprints_change() -> bool:
-    """Can a fingerprint stop being valid? Only in tests: their databases change names."""
-    return "django.test.testcases" in sys.modules
 
 
 @memoize

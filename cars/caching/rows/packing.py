@@ -8,6 +8,7 @@ extension: the text that its field writes for a serialiser and can read again.
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache as memoize
@@ -21,7 +22,7 @@ from django.db.models import Field, GeneratedField, JSONField, Model
 
 from ..entries import Row
 from ..registry import CachedModel, cached_model, cached_models
-from .fingerprint import SIZE, fingerprint_of, fingerprints_change
+from .fingerprint import SIZE, fingerprint_of
 from .instances import make_instance
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,9 @@ def unpack(row: Row) -> Model | None:
     """Return the instance that `row` holds, or None if it can't be used."""
     fingerprint = row[:SIZE]
     row_format = _formats.get(fingerprint)
+    # Only in tests a fingerprint can stop being valid: their databases change names.
     if row_format is None or (
-        fingerprints_change() and fingerprint_of(row_format.cached) != fingerprint
+        "django.test.testcases" in sys.modules and fingerprint_of(row_format.cached) != fingerprint
     ):
         row_format = _format_with(fingerprint)
         if row_format is None:
