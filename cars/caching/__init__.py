@@ -42,13 +42,13 @@ a miss with its fill:
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Writer.__init__, Writer.hold, protocol.hold, protocol.setting,
-    protocol._change, gets_many, protocol.add_holds, cas_many, HoldingMixin._clone,
+    protocol._change, gets_many, protocol.add_holds, cas_many, CacheQuerySet._clone,
     transactions.after_save, Writer.release, protocol.release, protocol.release_holds,
     protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log, protocol.fill,
     protocol.select, protocol._packed
 an update() in a transaction:
-    HoldingMixin._clone, HoldingMixin.update, HoldingMixin._pick, HoldingMixin._new_pks,
-    HoldingMixin._hold, transactions.hold, transactions.current, transactions.settle,
+    CacheQuerySet._clone, CacheQuerySet.update, CacheQuerySet._pick, CacheQuerySet._new_pks,
+    CacheQuerySet._hold, transactions.hold, transactions.current, transactions.settle,
     transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
     Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
     gets_many, protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
@@ -59,7 +59,7 @@ a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
     Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
-    gets_many, protocol.add_holds, cas_many, HoldingMixin._clone, transactions.after_save,
+    gets_many, protocol.add_holds, cas_many, CacheQuerySet._clone, transactions.after_save,
     Transaction.outcome, Transaction.is_left_behind, transactions.settle_all, Writer.withdraw,
     protocol.withdraw, protocol.remove_holds, protocol._without
 """

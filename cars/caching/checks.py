@@ -15,7 +15,7 @@ from django.db.models import Manager, Model, deletion
 
 from .backends import LocalMemoryCache, MemcachedCache
 from .entries import SwapCache
-from .queryset import HoldingMixin
+from .queryset import CacheQuerySet
 from .registry import cached_models, config_of, is_cached
 
 # Foreign keys that the database itself follows: from Django 6.1 on.
@@ -94,7 +94,7 @@ def _manager(model: type[Model], manager: Manager) -> Iterator[CheckMessage]:
             id="caching.E010",
         )
         return
-    if not isinstance(queryset, HoldingMixin):
+    if not isinstance(queryset, CacheQuerySet):
         name = f"The manager {manager.name!r}"
         hint = "Make it a CacheManager, or one made by CacheManager.from_queryset()."
         if model._meta.auto_created:

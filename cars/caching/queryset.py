@@ -14,8 +14,8 @@ CHUNK = 10_000  # pks in one query: PostgreSQL takes 65,535, SQLite 250,000
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
 
 
-class HoldingMixin:
-    """For QuerySets of cached models: mass writes, which send no signals, hold their rows."""
+class CacheQuerySet(models.QuerySet):
+    """Django's QuerySet, whose mass writes hold their rows: they send no signals."""
 
     _held = False  # the rows of this one are held already
 
@@ -47,7 +47,7 @@ class HoldingMixin:
         if self._held or not written_by(self.model, self.db):
             return super().update(**values)
         # Django's errors, before a transaction is begun that they would break.
-        super(HoldingMixin, self.none()).update(**values)
+        super(CacheQuerySet, self.none()).update(**values)
         self._for_write = True
         old = self._pick("pk")
         new = self._new_pks(values)
@@ -57,7 +57,7 @@ class HoldingMixin:
             updated = 0
             for begin in range(0, len(old), chunk):
                 rows = self.filter(pk__in=old[begin : begin + chunk])
-                updated += super(HoldingMixin, rows).update(**values)
+                updated += super(CacheQuerySet, rows).update(**values)
         self._result_cache = None
         return updated
 
@@ -89,7 +89,7 @@ class HoldingMixin:
         held._held = True
         with transaction.atomic(using=self.db, savepoint=False):
             self._hold([instance.pk for instance in objs])
-            return super(HoldingMixin, held).bulk_update(objs, fields, batch_size)
+            return super(CacheQuerySet, held).bulk_update(objs, fields, batch_size)
 
     bulk_update.alters_data = True
 
@@ -151,17 +151,15 @@ class HoldingMixin:
     _raw_delete.alters_data = True
 
 
-class CacheQuerySet(HoldingMixin, models.QuerySet):
-    """Django's QuerySet, whose mass writes hold their rows."""
-
-
 @memoize
 def holding_class(queryset_class: type[models.QuerySet]) -> type[models.QuerySet]:
     """Return `queryset_class`, or a subclass of it, whose mass writes hold their rows."""
-    if issubclass(queryset_class, HoldingMixin):
+    if issubclass(queryset_class, CacheQuerySet):
         return queryset_class
+    if queryset_class is models.QuerySet:
+        return CacheQuerySet
 
-    class Holding(HoldingMixin, queryset_class):
+    class Holding(CacheQuerySet, queryset_class):
         def __reduce__(self) -> tuple[Any, ...]:  # pickle would look for the class by its name
             return _unpickled, (queryset_class,), self.__getstate__()
 

@@ -1,4 +1,4 @@
-"""The QuerySets of cached models are Django's in all else."""
+"""The QuerySets of cached models otherwise behave as Django's."""
 
 import pickle
 from unittest import mock
@@ -9,8 +9,8 @@ from django.db.models.functions import Upper
 from django.test import TestCase
 
 from cars.caching import CacheManager, queryset
-from cars.caching.queryset import CacheQuerySet, HoldingMixin
-from cars.tests.support.caches import forget
+from cars.caching.queryset import CacheQuerySet
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Drawer,
     Keeper,
@@ -24,9 +24,9 @@ from cars.tests.support.zoo.models import (
 
 class QuerySetTests(TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
 
-    def test_they_can_be_pickled(self):
+    def test_querysets_can_be_pickled(self):
         for model in (Plain, PlainProxy, Shelf, Drawer):
             model.objects.create(name="a")
             rows = model.objects.filter(name="a")
@@ -45,29 +45,29 @@ class QuerySetTests(TestCase):
         self.assertEqual(pickle.loads(pickle.dumps(row)).name, "a")
         self.assertEqual(pickle.loads(pickle.dumps([row])), [row])
 
-    def test_somebodys_own_queryset_is_one_of_ours_and_of_theirs(self):
+    def test_a_custom_queryset_keeps_its_class_and_holds(self):
         for rows in (Shelf.objects.all(), Shelf.objects.named("a"), Shelf.objects.named("a").all()):
             self.assertIsInstance(rows, ShelfQuerySet)
-            self.assertIsInstance(rows, HoldingMixin)
+            self.assertIsInstance(rows, CacheQuerySet)
         self.assertEqual(type(Shelf.objects).__name__, "CacheManagerFromShelfQuerySet")
 
     def test_the_same_queryset_gives_the_same_class(self):
         one, two = (CacheManager.from_queryset(ShelfQuerySet)() for _ in range(2))
         self.assertIs(type(one.get_queryset()), type(two.get_queryset()))
-        own = CacheManager.from_queryset(CacheQuerySet)()
-        self.assertIs(type(own.get_queryset()), CacheQuerySet)
+        given = CacheManager.from_queryset(CacheQuerySet)()
+        self.assertIs(type(given.get_queryset()), CacheQuerySet)
         plain = CacheManager.from_queryset(QuerySet)()
-        self.assertIsInstance(plain.get_queryset(), HoldingMixin)
+        self.assertIsInstance(plain.get_queryset(), CacheQuerySet)
 
-    def test_related_managers_have_them_too(self):
+    def test_related_managers_use_a_queryset_that_holds(self):
         keeper = Keeper.objects.create(name="Ann")
-        self.assertIsInstance(keeper.pets.all(), HoldingMixin)
-        self.assertIsInstance(keeper.pets.filter(name="x"), HoldingMixin)
-        self.assertIsInstance(Pet._base_manager.all(), HoldingMixin)
+        self.assertIsInstance(keeper.pets.all(), CacheQuerySet)
+        self.assertIsInstance(keeper.pets.filter(name="x"), CacheQuerySet)
+        self.assertIsInstance(Pet._base_manager.all(), CacheQuerySet)
 
 
 class SameUpdateTests(TestCase):
-    """update() changes the rows that Django's own changes."""
+    """update() changes the rows that Django's update() changes."""
 
     QUERIES = {
         "counted": lambda q: q.annotate(n=Count("friends")).filter(n__gt=0),
@@ -91,14 +91,14 @@ class SameUpdateTests(TestCase):
     }
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.ann, self.bob = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
         for name, owner in (("x", self.ann), ("y", self.ann), ("z", self.bob), ("x", None)):
             pet = Pet.objects.create(name=name, owner=owner)
             pet.friends.set([self.ann, self.bob] if name == "x" else [self.bob])
 
     def outcome(self, rows, query):
-        """Return what `rows` has after an update by `query`, or the error; and undo it."""
+        """Return the names after an update of `query(rows)`, or the error; and roll it back."""
         with transaction.atomic():
             try:
                 with transaction.atomic():
@@ -110,7 +110,7 @@ class SameUpdateTests(TestCase):
             transaction.set_rollback(True)
         return outcome
 
-    def test_it_does_whatever_the_query(self):
+    def test_update_has_the_same_outcome_for_every_query(self):
         for kind, query in self.QUERIES.items():
             with self.subTest(kind):
                 django = self.outcome(QuerySet(Pet), query)
