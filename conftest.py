@@ -1,4 +1,4 @@
-"""Lets pytest run the very tests that `manage.py test` runs."""
+"""Lets pytest run the tests that `manage.py test` runs."""
 
 import os
 from contextlib import ExitStack
@@ -14,12 +14,12 @@ _surroundings = ExitStack()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Do what cars.tests.support.runner does for `manage.py test`, before collecting."""
+    """Before the collection, do what cars.tests.support.runner does for `manage.py test`."""
     from cars.tests.support.runner import surroundings
 
     _surroundings.enter_context(surroundings())
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """End the servers that were started."""
+    """Stop the servers that were started."""
     _surroundings.close()

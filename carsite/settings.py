@@ -25,18 +25,18 @@ if DEBUG:
     SECRET_KEY = SECRET_KEY or "not-secret-for-debug-only"
 elif not SECRET_KEY or not ALLOWED_HOSTS:
     raise ImproperlyConfigured(
-        "Without debug the site needs DJANGO_SECRET_KEY (a long random text) and "
-        "DJANGO_ALLOWED_HOSTS (the host names it serves, with commas between them). "
-        "To try it on your own machine set DJANGO_DEBUG=on."
+        "Without debug the site needs DJANGO_SECRET_KEY (a long random string) and "
+        "DJANGO_ALLOWED_HOSTS (the host names it serves, separated by commas). "
+        "To try it on your own machine, set DJANGO_DEBUG=on."
     )
 
 
 def caches(servers: list[str]) -> dict[str, dict[str, Any]]:
-    """Return Django's CACHES: in Memcached on `servers`, or without any in local memory."""
-    where = {"BACKEND": "cars.caching.backends.LocalMemoryCache"}
+    """Return Django's CACHES: Memcached on `servers`; without servers, local memory."""
+    where: dict[str, Any] = {"BACKEND": "cars.caching.backends.LocalMemoryCache"}
     if servers:
         where = {"BACKEND": "cars.caching.backends.MemcachedCache", "LOCATION": servers}
-    # Nothing that is read is unpickled: rows and plain data can be stored, and nothing else.
+    # Only rows and plain data can be stored: so nothing that is read is unpickled.
     return {"default": {**where, "KEY_PREFIX": "carsite", "OPTIONS": {"pickle": False}}}
 
 
@@ -67,24 +67,24 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    # Innermost, so that all the others see the page that is sent.
+    # Last, so that all other middleware sees the page that is sent.
     "cars.errors.NotFoundMiddleware",
 ]
 
 if DEBUG:
     INSTALLED_APPS += ["debug_toolbar"]
-    # Early, so that it sees the queries and cache calls of the middleware after it; after CSP,
-    # whose header must cover the toolbar's own scripts, and after Lookups, which adds to its
-    # Server-Timing.
+    # Early, so that it sees the queries and cache calls of the middleware after it. After CSP,
+    # whose header must cover the toolbar's own scripts. After Lookups, which adds to the
+    # Server-Timing header of the toolbar.
     MIDDLEWARE.insert(4, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
-        "SHOW_COLLAPSED": True,  # open it lies over the right of the page: where hit and miss stand
-        # Requests whose panels are kept. With the default, 25, the panels of an open page are gone
-        # as soon as somebody else has clicked around a little.
+        "SHOW_COLLAPSED": True,  # open, it hides the right of the page: hit and miss
+        # How many requests' panels are kept. With the default, 25, a few requests of other users
+        # remove the panels of an open page.
         "RESULTS_CACHE_SIZE": 250,
     }
-    # Without History, which keeps the raw body of every POST, a password at login among them.
+    # Without History, which keeps the raw body of every POST: at a login, the password.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
         "cars.insight.panels.ObjectsPanel",
@@ -124,15 +124,15 @@ TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-# Said here, since the tests turn DEBUG off, and have no STATIC_ROOT either.
+# Set here, since the tests turn DEBUG off but have no STATIC_ROOT.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG
-# Compressed, but under the files' own names: pages work before `collectstatic` has run.
+# Compressed, but with unchanged file names: pages work before `collectstatic` has run.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
 }
 
-# Everything comes from the site itself, and nothing is inline. The admin has images as data.
+# Everything comes from the site itself, and nothing is inline. The admin uses data: images.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -148,7 +148,7 @@ CONTENT_SECURITY_POLICY = {
 }
 X_FRAME_OPTIONS = "DENY"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-# The redirect to HTTPS and HSTS are for the proxy in front, which has the certificate.
+# The redirect to HTTPS and HSTS belong to the proxy in front, which has the certificate.
 SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
 
 TEST_RUNNER = "cars.tests.support.runner.Runner"

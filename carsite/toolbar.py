@@ -1,15 +1,16 @@
-"""When the debug toolbar is shown."""
+"""Which requests show the debug toolbar."""
 
 from django.conf import settings
 from django.http import HttpRequest
 
-LEFT_ALONE = {"/healthz", "/watch/events"}
+WITHOUT_TOOLBAR = {"/healthz", "/watch/events"}
 
 
 def show_toolbar(request: HttpRequest) -> bool:
-    """Show it to everybody while debug is on: in a container the browser's address is not local.
+    """Return whether to show the toolbar: to every client, while debug is on.
 
-    Not to health checks and streams: they see no toolbar, and every few seconds they would push the
-    panels of a page that somebody looks at out of the toolbar's store.
+    The toolbar's default is local clients only, but in a container the browser's IP address is not
+    local. Health checks and streams don't show it, and every few seconds their panels would replace
+    those of an open page in the toolbar's store.
     """
-    return settings.DEBUG and request.path not in LEFT_ALONE
+    return settings.DEBUG and request.path not in WITHOUT_TOOLBAR

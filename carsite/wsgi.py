@@ -1,4 +1,4 @@
-"""The WSGI application: what gunicorn serves. Debug is off unless DJANGO_DEBUG sets it on."""
+"""The WSGI application that gunicorn serves. Debug is off unless DJANGO_DEBUG is on."""
 
 import os
 

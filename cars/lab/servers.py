@@ -1,7 +1,7 @@
-"""Servers started for a while on this machine: by the demo, the tests and the benchmarks.
+"""Servers that the demo, the tests and the benchmarks start on this machine for a limited time.
 
-`python -m cars.lab.servers COMMAND` runs COMMAND, for example `manage.py test`, on a
-PostgreSQL of its own.
+`python -m cars.lab.servers COMMAND` runs COMMAND, for example `manage.py test`, on an empty
+PostgreSQL.
 """
 
 import os
@@ -22,10 +22,11 @@ from django.conf import settings
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback interface that nobody uses at this moment."""
+    """Return a TCP port of the loopback interface that is not in use at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def has_memcached() -> bool:
@@ -35,9 +36,10 @@ def has_memcached() -> bool:
 
 @contextmanager
 def memcached(*options: str, port: int = 0) -> Iterator[str]:
-    """Run a Memcached of 64 MB on the loopback interface; yield its host:port, stop it at the end.
+    """Run a Memcached of 64 MB on the loopback interface; yield its host:port.
 
-    Raises RuntimeError if it doesn't answer within 10 seconds.
+    It is stopped at the end of the block. `options` are added to its command line; with port 0 a
+    free port is chosen. Raises RuntimeError if it doesn't answer within 10 seconds.
     """
     port = port or free_port()
     command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", *options]
@@ -51,7 +53,8 @@ def memcached(*options: str, port: int = 0) -> Iterator[str]:
 def redis() -> Iterator[str]:
     """Run a Redis on the loopback interface that writes no files; yield its host:port.
 
-    Raises RuntimeError if it doesn't answer within 10 seconds.
+    It is stopped at the end of the block. Raises RuntimeError if it doesn't answer within 10
+    seconds.
     """
     port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
@@ -73,50 +76,53 @@ def has_postgresql() -> bool:
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run an empty PostgreSQL on the loopback interface; yield a DATABASE_URL; it leaves no trace.
+    """Run an empty PostgreSQL on the loopback interface; yield its DATABASE_URL.
 
-    Raises RuntimeError if its programs aren't there or it doesn't answer within 10 seconds.
+    It is stopped at the end of the block, and its files are deleted. Raises RuntimeError if its
+    programs are not on this machine or it doesn't answer within 10 seconds.
     """
     programs = postgresql_programs()
     if not programs:
         raise RuntimeError("no PostgreSQL server on this machine (Debian: apt install postgresql)")
     port = free_port()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        # It refuses to run as root.
-        user = {"user": "postgres"} if os.geteuid() == 0 else {}
+        user = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
         if user:
-            shutil.chown(folder, "postgres")
+            shutil.chown(folder, user)
         data = f"{folder}/data"
-        initdb = [programs / "initdb", "-D", data, "-U", "carsite", "-A", "trust", "-E", "UTF8"]
-        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, **user)
-        command = [programs / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port)]
-        # Nothing here outlives the server, so nothing needs to reach the disk.
+        initdb = [str(programs / "initdb"), "-D", data, "-U", "carsite", "-A", "trust"]
+        initdb += ["-E", "UTF8"]
+        subprocess.run(initdb, check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user)
+        command = [str(programs / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port)]
+        # The data is deleted with the server, so nothing needs to reach the disk.
         command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
         # SIGKILL would leave its shared memory behind; SIGQUIT ends it at once too.
-        options = {"stderr": subprocess.DEVNULL, "cwd": folder, **user}
+        options = {"stderr": subprocess.DEVNULL, "cwd": folder, "user": user}
         with _running(command, port, end_by=signal.SIGQUIT, **options):
             yield f"postgres://carsite@127.0.0.1:{port}/postgres"
 
 
 @contextmanager
 def _running(
-    command: list, port: int, end_by: int = signal.SIGKILL, **options: Any
+    command: list[str], port: int, end_by: int = signal.SIGKILL, **options: Any
 ) -> Iterator[None]:
-    """Run `command`, a server at `port` with nothing to save: it ends at once, with the block.
+    """Run `command`, a server at `port` that has nothing to save, and end it with the block.
 
-    Raises RuntimeError if it doesn't answer within 10 seconds.
+    `options` are those of subprocess.Popen. Raises RuntimeError if it doesn't answer within 10
+    seconds.
     """
-    # In a session of its own: a Ctrl-C in the terminal is for us, and we stop it when we end.
+    # In a separate session, so that a Ctrl-C in the terminal interrupts this process only, which
+    # then stops the server.
     process = subprocess.Popen(command, start_new_session=True, **options)
     try:
-        _wait_until_it_answers(process, port)
+        _wait_until_it_answers(process, command, port)
         yield
     finally:
         process.send_signal(end_by)
         process.wait()
 
 
-def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], command: list[str], port: int) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
@@ -124,18 +130,18 @@ def _wait_until_it_answers(process: subprocess.Popen, port: int) -> None:
             return
         except OSError:
             if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"no answer from: {' '.join(map(str, process.args))}") from None
+                raise RuntimeError(f"no answer from: {' '.join(command)}") from None
             time.sleep(0.01)
 
 
 @contextmanager
 def site(
     listener: socket.socket, application: str = "carsite.wsgi", **environ: str
-) -> Iterator[subprocess.Popen]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
 
-    It is there when the block begins, and gone within 3 seconds of its end, whatever its
-    connections are at. Raises RuntimeError if it doesn't answer /healthz within a minute.
+    It answers when the block begins. At the end of the block it ends within 3 seconds, even if it
+    has open connections. Raises RuntimeError if it doesn't answer /healthz within a minute.
     """
     host, port = listener.getsockname()[:2]
     command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
@@ -147,9 +153,9 @@ def site(
         command,
         env={**os.environ, **environ},
         pass_fds=[listener.fileno()],
-        start_new_session=True,  # as above
+        start_new_session=True,  # for the reason in _running
     )
-    listener.close()  # only gunicorn has it now: when it ends the port is free
+    listener.close()  # now only gunicorn has it open: when it ends the port is free
     try:
         _wait_until_healthy(process, host, port)
         yield process
@@ -162,11 +168,11 @@ def site(
             process.wait()
 
 
-def _wait_until_healthy(process: subprocess.Popen, host: str, port: int) -> None:
+def _wait_until_healthy(process: subprocess.Popen[bytes], host: str, port: int) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            # On 0.0.0.0 this machine answers; a Host that debug allows by itself.
+            # A connection to 0.0.0.0 leads to this machine. Debug allows the Host localhost.
             with closing(HTTPConnection(host, port, timeout=5)) as connection:
                 connection.request("GET", "/healthz", headers={"Host": "localhost"})
                 status = connection.getresponse().status
@@ -182,7 +188,7 @@ def _wait_until_healthy(process: subprocess.Popen, host: str, port: int) -> None
 
 
 def main(command: list[str]) -> int:
-    """Run `command` with a DATABASE_URL that leads to an empty PostgreSQL; return its status."""
+    """Run `command` with the DATABASE_URL of an empty PostgreSQL; return its exit status."""
     with postgresql() as url:
         return subprocess.call(command, env={**os.environ, "DATABASE_URL": url})
 

@@ -1,4 +1,4 @@
-"""What one process writes: noted in the record at the very moments of SQL and COMMIT."""
+"""Notes the writes of one process in the record, at the moments of their SQL and COMMIT."""
 
 import random
 import time
@@ -10,38 +10,42 @@ from django.core.cache import caches
 from django.db import connection
 from django.db.models.signals import pre_save
 
+from cars.caching.backends import MemcachedCache
 from cars.caching.backends.client import SafeClient
 
-from .models import Hot
+from .models import Hot, HotModel
 from .record import Record
 
-CHANCE_OF_DELAY = 0.2  # at each side of a SELECT or a COMMIT
+CHANCE_OF_DELAY = 0.2  # before and after a SELECT or a COMMIT
 LONGEST_DELAY = 0.005  # seconds
 
 
 class Ledger:
-    """Numbers the writes of this process, notes what becomes of them, and delays its SQL."""
+    """Numbers the writes of this process, notes how they end, and delays its SQL."""
 
-    def __init__(self, record: Record, model: type[Hot], chance: random.Random) -> None:
+    def __init__(self, record: Record, model: HotModel, chance: random.Random) -> None:
         self.record = record
         self.chance = chance
-        self.open: dict[int, tuple[int, bool]] = {}  # by row: number, and whether it deletes
-        self.unreleased: dict[int, int] = {}
-        self.losses: dict[int, tuple[int, ...]] = {}
+        # By row.
+        self.open: dict[int, tuple[int, bool]] = {}  # the write's number, and whether it deletes
+        self.unreleased: dict[int, int] = {}  # the committed write's number
+        self.losses: dict[int, tuple[int, ...]] = {}  # as they were before the write
         self.reach = _Reach()
-        # Behind the recipe's own receivers: the hold stands, or waits beside those of others.
+        # Connected after the recipe's own receivers: the hold already stands, or stands beside the
+        # holds of other writers, when the row is locked.
         pre_save.connect(self._number, sender=model, weak=False)
         connection.ensure_connection()
         connection.execute_wrappers.append(self._execute)
-        self._commit, connection._commit = connection._commit, self._commit_noted
-        self._rollback, connection._rollback = connection._rollback, self._rollback_noted
+        private: Any = connection  # Django's stubs leave its private methods out
+        self._commit, private._commit = private._commit, self._commit_noted
+        self._rollback, private._rollback = private._rollback, self._rollback_noted
 
     # One write, from before its first hold to after its last release
 
     @contextmanager
     def write(self, rows: Collection[int]) -> Iterator[None]:
-        """Note all that is done to `rows` in the block."""
-        self.reach.look()
+        """Note everything that is done to `rows` in the block."""
+        self.reach.start()
         self.losses = {row: self.record.losses(row) for row in rows}
         try:
             yield
@@ -54,7 +58,7 @@ class Ledger:
         self.unreleased = {}
 
     def take(self, rows: Collection[int], deletes: bool = False) -> int:
-        """Have these rows to ourselves, and return the number to write to them."""
+        """Lock these rows against the storm's other writers; return the number to write to them."""
         for row in sorted(rows):
             if row not in self.open:
                 self.record.locks[row].acquire()
@@ -64,7 +68,7 @@ class Ledger:
         return number
 
     def undo(self, rows: Collection[int]) -> None:
-        """Note that these rows are not written after all."""
+        """Note that these rows are not written, and unlock them."""
         for row in rows:
             del self.open[row]
             self.record.locks[row].release()
@@ -74,7 +78,14 @@ class Ledger:
 
     # SQL
 
-    def _execute(self, execute: Callable, sql: str, params: Any, many: bool, context: dict) -> Any:
+    def _execute(
+        self,
+        execute: Callable[..., Any],
+        sql: str,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
         is_select = sql.startswith("SELECT")
         is_commit = not is_select and not connection.in_atomic_block
         if is_select or is_commit:
@@ -115,16 +126,16 @@ class Ledger:
         return unlost and self.reach.is_unbroken()
 
     def delay(self) -> None:
-        """Wait a moment, sometimes."""
+        """Sometimes wait, up to LONGEST_DELAY seconds."""
         if self.chance.random() < CHANCE_OF_DELAY:
             time.sleep(self.chance.uniform(0, LONGEST_DELAY))
 
 
 class _Reach:
-    """Whether this process could reach the cache all the time since it last looked."""
+    """Tells whether this process could reach the cache all the time since `start()`."""
 
     def __init__(self) -> None:
-        self.broken = 0  # connections, so far: whenever a call fails its client closes its own
+        self.broken = 0  # connections so far: a client closes its connection when a call fails
         close = SafeClient.close
 
         def close_noted(client: SafeClient) -> None:
@@ -133,8 +144,10 @@ class _Reach:
 
         SafeClient.close = close_noted
 
-    def look(self) -> None:
-        self.client = caches["default"]._cache
+    def start(self) -> None:
+        cache = caches["default"]
+        assert isinstance(cache, MemcachedCache)
+        self.client = cache._cache.server_of("any key")  # there is one server
         self.since = self.broken
         self.away_at_first = self._is_away()
 
@@ -142,5 +155,5 @@ class _Reach:
         return not self.away_at_first and self.broken == self.since and not self._is_away()
 
     def _is_away(self) -> bool:
-        # Where the client leaves a server alone for a while and answers "miss" by itself.
+        # The client doesn't ask the server for a while, and answers "miss" by itself.
         return self.client.is_left_alone

@@ -1,4 +1,6 @@
-"""The hot rows, cached by either recipe. Only a storm's own processes have these models."""
+"""The rows of a storm, cached by either recipe. Only the processes of a storm load this module."""
+
+from collections.abc import Callable
 
 from django.db import models
 
@@ -7,9 +9,11 @@ from cars.recipes import set_on_save
 
 
 class Hot(models.Model):
-    """A row that all read and write, with the number of its last write."""
+    """A row that all processes read and write, with the number of its last write."""
 
     number = models.BigIntegerField()
+
+    key: Callable[[], str]  # added by the managers
 
     class Meta:
         abstract = True
@@ -17,7 +21,7 @@ class Hot(models.Model):
 
 
 class HotToday(Hot):
-    """Cached by the recipe of today."""
+    """Cached by this project's recipe."""
 
     objects = CacheManager()
 
@@ -28,4 +32,5 @@ class Hot2009(Hot):
     objects = set_on_save.CacheManager()
 
 
-RECIPES = {"today": HotToday, "2009": Hot2009}
+HotModel = type[HotToday] | type[Hot2009]
+RECIPES: dict[str, HotModel] = {"today": HotToday, "2009": Hot2009}

@@ -6,6 +6,9 @@ import signal
 import time
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
+from multiprocessing.queues import SimpleQueue
+from multiprocessing.synchronize import Event
+from typing import NoReturn
 
 import django
 from django.conf import settings
@@ -16,7 +19,10 @@ from cars.lab import servers
 from .record import COUNTS, Record
 
 ROWS = 20
-LAST = 60  # seconds past the time, at most, until there were enough fills
+EXTENSION = 60  # seconds that a storm goes on, at most, until there are enough fills
+# The arguments of `workers.Task`, which can't be imported before Django is set up.
+TaskArguments = tuple[Record, str, int, int, Event, SimpleQueue[str]]
+
 ENVIRON = {
     "DJANGO_SETTINGS_MODULE": "carsite.settings",
     "DJANGO_DEBUG": "off",  # it keeps every query
@@ -27,7 +33,7 @@ ENVIRON = {
 
 @dataclass(frozen=True)
 class Figures:
-    """What a storm has counted, and examples of wrong reads in words."""
+    """What a storm has counted, and a few wrong reads described in words."""
 
     counts: dict[str, int]
     stale_at_rest: int
@@ -35,12 +41,12 @@ class Figures:
 
     @property
     def hit_ratio(self) -> float:
-        """Hits among the reads, 0 to 1."""
+        """The share of reads that were hits, from 0 to 1."""
         return self.counts["hits"] / max(1, self.counts["reads"])
 
     @property
-    def all_is_well(self) -> bool:
-        """Was nothing stale or dirty?"""
+    def is_right(self) -> bool:
+        """Was no read stale or dirty, and no entry stale at rest?"""
         return not (self.counts["stale"] or self.counts["dirty"] or self.stale_at_rest)
 
     def __str__(self) -> str:
@@ -50,13 +56,13 @@ class Figures:
             f"Hits           {self.hit_ratio:.1%}\n"
             f"Fills          {counts['fills']:,}\n"
             f"Writes         {counts['writes']:,}\n"
-            f"Evicted        {counts['evicted']:,} rows and leases; {counts['lost']:,} times "
-            "whatever stood there, holds too; and all by the restart\n"
+            f"Evicted        {counts['evicted']:,} rows and leases, {counts['lost']:,} entries "
+            "of any kind (holds too), and all of them by the restart\n"
             f"Stale          {counts['stale']:,}\n"
             f"Dirty          {counts['dirty']:,}\n"
             f"Stale at rest  {self.stale_at_rest:,}\n"
-            f"Excused        {counts['excused']:,} stale reads: the entry was lost, or the cache "
-            "out of reach, during the write they missed"
+            f"Excused        {counts['excused']:,} stale reads: the entry was lost or the cache "
+            "out of reach during the write that they missed"
         )
 
 
@@ -75,16 +81,19 @@ def storm(
     fills: int = 0,
     quiet: bool = False,
 ) -> Figures:
-    """Run a storm on servers of its own for `seconds`, and on until there were `fills` fills.
+    """Start servers and run a storm on them for `seconds`, or longer until there are `fills` fills.
 
-    `recipe` is "today" or "2009"; `quiet` shows no progress. Memcached is restarted half-way.
+    `recipe` is "today" or "2009"; `readers` and `writers` are numbers of processes; `quiet` shows
+    no progress. Memcached is restarted after half the time.
+
     Raises RuntimeError if a server doesn't start, or a process of the storm ends in an error.
     """
     context = multiprocessing.get_context("spawn")
     roles = ["read"] * readers + ["write"] * writers
-    inspector = len(roles)  # the last process: makes the rows, restarts, and looks at rest
+    inspector = len(roles)  # the number under which rows are created, lost and looked at
     record = Record(context, ROWS, processes=len(roles) + 1)
-    stop, told = context.Event(), context.SimpleQueue()
+    stop = context.Event()
+    told: SimpleQueue[str] = context.SimpleQueue()
     port = servers.free_port()
     with servers.postgresql() as url:
         environ = ENVIRON | {"DATABASE_URL": url, "MEMCACHED_SERVERS": f"127.0.0.1:{port}"}
@@ -97,8 +106,8 @@ def storm(
 
         running = []
         form = "{l_bar}{bar}| {n:.0f} of {total:.0f} s{postfix}"
-        # None: shown in a terminal only.
-        bar = tqdm(total=seconds, bar_format=form, disable=True if quiet else None)
+        # With None it is shown in a terminal only.
+        bar: tqdm[NoReturn] = tqdm(total=seconds, bar_format=form, disable=True if quiet else None)
         try:
             with bar:
                 with servers.memcached(port=port):
@@ -106,7 +115,7 @@ def storm(
                     running = [start(role, process) for process, role in enumerate(roles)]
                     _wait_for_reads(record, running)
                     _watch(record, running, bar, seconds / 2)
-                    # All that is cached is lost, from here until it answers again.
+                    # Every entry is lost between here and the first answer of the new server.
                     losing = record.losing(inspector, *record.rows)
                     losing.__enter__()
                 with servers.memcached(port=port):
@@ -128,8 +137,8 @@ def storm(
     return Figures(counts, stale_at_rest, examples)
 
 
-def _child(role: str, environ: dict[str, str], task: tuple) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started us ends us
+def _child(role: str, environ: dict[str, str], task: TaskArguments) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     os.environ.update(environ)
     settings.INSTALLED_APPS.append("cars.lab.storm")
     settings.CACHES["default"]["OPTIONS"]["pickle"] = True  # as the recipe of 2009 needs it
@@ -149,12 +158,16 @@ def _wait_for_reads(record: Record, running: list[BaseProcess]) -> None:
 
 
 def _watch(
-    record: Record, running: list[BaseProcess], bar: tqdm, seconds: float, fills: int = 0
+    record: Record,
+    running: list[BaseProcess],
+    bar: "tqdm[NoReturn]",
+    seconds: float,
+    fills: int = 0,
 ) -> None:
-    """Show how it goes for so long, and until there were so many fills, but not for ever."""
+    """Show the progress for `seconds`, then until there are `fills` fills, EXTENSION at most."""
     started, shown = time.monotonic(), 0.0
     while (passed := time.monotonic() - started) < seconds or (
-        record.total("fills") < fills and passed < seconds + LAST
+        record.total("fills") < fills and passed < seconds + EXTENSION
     ):
         _check(running)
         names = ("reads", "fills", "writes", "stale", "dirty")

@@ -1,4 +1,4 @@
-"""What the processes of a storm do: make the rows, read them, write them, look at them at rest."""
+"""What the processes of a storm do: create the rows, read, write, and look at rest."""
 
 import random
 import time
@@ -9,21 +9,22 @@ from typing import NamedTuple
 
 from django.core.cache import caches
 from django.db import connection, transaction
+from django.db.models import Model
 
 from cars.caching import events
-from cars.caching.entries import ABSENT, EXPIRE, Holds, Swap
+from cars.caching.entries import ABSENT, EXPIRE, Holds, Swap, SwapCache
 
 from .ledger import Ledger
-from .models import RECIPES
+from .models import RECIPES, Hot, HotToday
 from .record import EXCUSED, RIGHT, STALE, Known, Record
 
-CHANCE_OF_SNAPSHOT = 0.01  # of a read in a transaction whose snapshot is old
+CHANCE_OF_SNAPSHOT = 0.01  # that a read is in a transaction whose snapshot is old
 AGE_OF_SNAPSHOT = 0.05  # seconds
 CHANCE_OF_EVICTION = 0.1  # after each read
-CHANCE_OF_LOSS = 0.03  # of these: whatever stands there, holds too
-SKEW = 3  # writers prefer the same rows, to be in each other's way
-REST = 1.5  # times as long as the last write took: so the rows are held a steady part of the time
-EXAMPLES = 3  # of wrong reads, told by each process
+CHANCE_OF_LOSS = 0.03  # that an eviction also removes holds
+SKEW = 3  # writers prefer the same rows, so that they often write the same one
+REST = 1.5  # pauses, in times of the last write: so the rows are held a steady part of the time
+EXAMPLES = 3  # wrong reads that each process describes
 
 
 class Task(NamedTuple):
@@ -34,7 +35,7 @@ class Task(NamedTuple):
     process: int
     seed: int
     stop: Event
-    told: SimpleQueue
+    told: SimpleQueue[str]  # the described wrong reads
 
 
 class Undone(Exception):
@@ -42,7 +43,7 @@ class Undone(Exception):
 
 
 def make(task: Task) -> None:
-    """Make the table and its rows."""
+    """Create the table and its rows."""
     model = RECIPES[task.recipe]
     with connection.schema_editor() as editor:
         editor.create_model(model)
@@ -65,7 +66,7 @@ def read(task: Task) -> None:
 
 
 def write(task: Task) -> None:
-    """Write rows in all sorts of ways, with rests, until told to stop."""
+    """Write rows in many ways, with pauses, until told to stop."""
     worker = Worker(task)
     ways = [worker.save, worker.save, worker.save_in_atomic, worker.save_in_atomic]
     ways += [worker.roll_back, worker.roll_back_to_savepoint, worker.update, worker.bulk_update]
@@ -79,7 +80,7 @@ def write(task: Task) -> None:
 
 
 def look_at_rest(task: Task) -> None:
-    """Compare what is cached with the database: a read of each row that is there."""
+    """Compare each cached row with the database: a difference counts as a stale read."""
     worker = Worker(task)
     rows = dict(worker.model.objects.values_list("pk", "number"))
     for row in task.record.rows:
@@ -91,8 +92,13 @@ def look_at_rest(task: Task) -> None:
             worker.judge(row, number, EXCUSED if verdict == EXCUSED else STALE, "at rest")
 
 
+def _number(row: Model) -> int:
+    assert isinstance(row, Hot)  # the managers' own type says Model
+    return row.number
+
+
 class Worker:
-    """One process's hands."""
+    """What one process reads and writes, and how it judges its reads."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -101,7 +107,9 @@ class Worker:
         self.chance = random.Random(f"{task.seed} {task.process}")
         self.ledger = Ledger(self.record, self.model, self.chance)
         self.examples = EXAMPLES
-        self.cache = caches["default"]
+        cache = caches["default"]
+        assert isinstance(cache, SwapCache)
+        self.cache = cache
         if task.recipe == "2009":
             self._hear_2009()
 
@@ -112,18 +120,18 @@ class Worker:
         return self.model(pk=row).key()
 
     def some_rows(self, most: int, skew: float = 1) -> list[int]:
-        """Return one row or, as often, up to `most`; the higher the `skew` the lower ones."""
+        """Return one row or, equally often, 2 to `most`; a higher `skew` prefers lower rows."""
         many = self.chance.choice([1, self.chance.randint(2, most)])
         picks = [self.chance.random() ** skew for _ in range(many)]
         return sorted({self.record.rows[int(pick * len(self.record.rows))] for pick in picks})
 
     def hear(self, event: events.Event) -> None:
-        """Count the hits and fills."""
+        """Count hits and fills: a listener of the recipe's events."""
         if event.outcome in (events.HIT, events.FILLED):
             self.count("hits" if event.outcome == events.HIT else "fills")
 
     def _hear_2009(self) -> None:
-        # That recipe tells no events; but it calls nothing but these.
+        # That recipe tells no events, but these two methods are all that it calls.
         get, put = self.cache.get, self.cache.set
 
         def get_counted(key: str) -> object:
@@ -135,38 +143,37 @@ class Worker:
             put(key, value)
             self.count("fills")
 
-        self.cache.get, self.cache.set = get_counted, put_counted
+        vars(self.cache).update(get=get_counted, set=put_counted)
 
     # Reads
 
     def read_in_snapshot(self, rows: list[int]) -> None:
-        """Read these rows in a transaction that may see what they were when it began."""
+        """Read these rows in a transaction that sees the database as it was when it began."""
         before = self._known(rows)
         with transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-                cursor.execute("SELECT 1")  # the snapshot is of the first query
+                cursor.execute("SELECT 1")  # the first query takes the snapshot
             time.sleep(AGE_OF_SNAPSHOT)
-            self.evict(rows)  # else it would find what others have put meanwhile
+            self.evict(rows)  # otherwise it would find rows that others have put meanwhile
             self.read(rows, before)
 
     def _known(self, rows: list[int]) -> dict[int, Known]:
         return {row: self.record.known(row) for row in rows}
 
     def read(self, rows: list[int], before: dict[int, Known] | None = None) -> None:
-        """Read these rows, and judge what comes back by what was known before."""
+        """Read these rows, and judge the result by what was known `before`."""
         before = before or self._known(rows)
         found = self._read(rows)
         self.count("reads", len(rows))
         for row in rows:
-            number = found[row].number if row in found else None
+            number = _number(found[row]) if row in found else None
             self.judge(row, number, self.record.verdict(row, number, before[row]), "read")
 
-    def _read(self, rows: list[int]) -> dict[int, object]:
-        if self.task.recipe != "2009":
-            if len(rows) > 1:
-                return self.model.objects.cache_many(rows)
-        found = {}
+    def _read(self, rows: list[int]) -> dict[int, Model]:
+        if len(rows) > 1 and issubclass(self.model, HotToday):
+            return dict(self.model.objects.cache_many(rows))
+        found: dict[int, Model] = {}
         for row in rows:
             try:
                 found[row] = self.model.objects.cache(row)
@@ -175,7 +182,7 @@ class Worker:
         return found
 
     def judge(self, row: int, number: int | None, verdict: str, what: str) -> None:
-        """Count a verdict, and tell of the first few wrong reads."""
+        """Count a verdict, and describe the first few wrong reads."""
         if verdict == RIGHT:
             return
         self.count(verdict)
@@ -187,7 +194,7 @@ class Worker:
             )
 
     def sometimes_evict(self) -> None:
-        """Evict rows, or lose whatever stands in the cache for them."""
+        """Sometimes evict rows, or remove their entries whatever stands there."""
         if self.chance.random() > CHANCE_OF_EVICTION:
             return
         rows = self.some_rows(most=5)
@@ -199,8 +206,8 @@ class Worker:
             self.evict(rows)
 
     def evict(self, rows: list[int]) -> None:
-        """Take rows and leases out of the cache, as a full server would."""
-        # By comparing: a hold that is put meanwhile stays, and so there is no exception to make.
+        """Remove rows and leases from the cache, as a full server would."""
+        # By compare and swap: a hold that is put meanwhile stays, so nothing has to be excused.
         seen = self.cache.gets_many([self.key(row) for row in rows])
         swaps = {
             key: Swap(at, EXPIRE, 0)
@@ -212,13 +219,13 @@ class Worker:
     # Writes
 
     def save(self, rows: list[int]) -> None:
-        """Save in autocommit; a row that isn't there is created."""
+        """Save in autocommit, which creates a row that doesn't exist."""
         for row in rows:
             with self.ledger.write([row]):
                 self.model(pk=row).save()
 
     def save_in_atomic(self, rows: list[int]) -> None:
-        """Save in one transaction, which reads other rows as well."""
+        """Save in one transaction, which also reads other rows."""
         with self.ledger.write(rows), transaction.atomic():
             self._save_all(rows)
             self.read([row for row in self.some_rows(3) if row not in rows])
@@ -229,7 +236,7 @@ class Worker:
             self._undone(lambda: self._save_all(rows))
 
     def roll_back_to_savepoint(self, rows: list[int]) -> None:
-        """Save one row, and undo the others."""
+        """Save one row; save the others in a savepoint that is rolled back."""
         first, *others = rows
         with self.ledger.write(rows), transaction.atomic():
             self._save_all([first])
@@ -269,7 +276,7 @@ class Worker:
         return number, [row for row in rows if row not in missing]
 
     def delete_and_create(self, rows: list[int]) -> None:
-        """Delete one by one, and create again."""
+        """Delete one by one in autocommit, and create again."""
         for row in rows:
             with self.ledger.write([row]):
                 self.ledger.take([row], deletes=True)
@@ -277,7 +284,7 @@ class Worker:
         self.save(rows)
 
     def delete_many_and_create(self, rows: list[int]) -> None:
-        """Delete all at once, and create again."""
+        """Delete by `QuerySet.delete()`, and create again."""
         with self.ledger.write(rows):
             self.ledger.take(rows, deletes=True)
             self.model.objects.filter(pk__in=rows).delete()

@@ -43,5 +43,5 @@ class Command(BaseCommand):
         for example in figures.examples:
             self.stderr.write(example)
         self.stdout.write(str(figures))
-        if not figures.all_is_well:
+        if not figures.is_right:
             sys.exit(1)
