@@ -12,24 +12,23 @@ from cars.models import Car
 SHIPPED = Path(__file__).parent / "cars.csv"  # the real cars that come with the project
 COLUMNS = ("make", "model", "year", "body", "origin", "mileage", "price")
 
-
-NAMED = 5  # bad rows; the rest are only counted
+NAMED = 5  # bad rows that a message describes; the rest are counted
 
 
 class BadFile(ValueError):
-    """The file is no table of cars, or has bad rows; the message says where and why."""
+    """The file is not a table of cars, or has bad rows; the message says where and why."""
 
 
 class BadRow(ValueError):
-    """A row makes no car; `args` are the reasons, each with the column it is about."""
+    """A row is not a valid car; `args` are the reasons, each with its column."""
 
 
 def read_cars(lines: Iterable[bytes]) -> Iterator[Car]:
     """Yield the car of each row, valid and not saved; empty lines are skipped.
 
     `lines` is a CSV file opened in binary: UTF-8, with or without a byte order mark, under the
-    header COLUMNS. Raises BadFile: at once if it can't be read on, at its end if rows are bad.
-    From the first bad row on it yields no more cars, for they would be in vain.
+    header COLUMNS. Raises BadFile: at once if the rest can't be read, at the end of the file if
+    rows are bad. After the first bad row it yields no more cars, since the import will fail.
     """
     bad = 0
     reasons = []
@@ -49,7 +48,7 @@ def read_cars(lines: Iterable[bytes]) -> Iterator[Car]:
 
 
 def _rows(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Yield the line number (the last one's, if it spans several) and the cells of each row."""
+    """Yield the line number of each row (its last one, if it spans several) and its cells."""
     reader = csv.reader(_decoded(lines), strict=True)
     try:
         header = next(reader, [])
@@ -71,9 +70,9 @@ def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def to_car(cells: list[str]) -> Car:
-    """Return the valid car, not saved, of a row's cells; an empty cell is a value not given.
+    """Return the valid car, not saved, of a row's cells; an empty cell leaves the field's default.
 
-    Raises BadRow. It asks the database nothing.
+    Raises BadRow. It sends no query.
     """
     if len(cells) != len(COLUMNS):
         raise BadRow(f"{len(cells)} columns instead of {len(COLUMNS)}.")
@@ -90,11 +89,11 @@ def to_car(cells: list[str]) -> Car:
 
 
 def to_row(car: Car) -> tuple:
-    """Return the values of `car` in the order of the columns: what makes two rows equal."""
+    """Return the values of `car` in the order of COLUMNS; two rows are equal if these are."""
     return tuple(getattr(car, column) for column in COLUMNS)
 
 
 def shipped_cars() -> Iterator[Car]:
-    """Yield the cars that come with the project, in the order of their file, not saved."""
+    """Yield the cars that come with the project, not saved, in the order of the file."""
     with SHIPPED.open("rb") as lines:
         yield from read_cars(lines)

@@ -1,7 +1,7 @@
-"""The invented part of the lot: mileages, prices and whole cars, drawn by a seeded generator.
+"""Invented mileages, prices and whole cars, drawn by a seeded generator.
 
-Only `random()` is drawn from: of all methods of Random it alone is promised to give the same
-numbers for the same seed in every version of Python.
+The code calls only `Random.random()`: no other method promises the same numbers for the same seed
+in every version of Python.
 """
 
 from collections.abc import Iterator
@@ -13,15 +13,15 @@ from cars.models import Car
 from . import files
 
 SEED = 2009
-THIS_YEAR = 2026  # of the lot; not today's, or the drawn numbers would change every January
+THIS_YEAR = 2026  # fixed; with the current year the drawn numbers would change every January
 
 KM_A_YEAR = 11_000
-YEARS_DRIVEN = 18  # then it is kept rather than driven
-LESS_A_YEAR = 0.99  # the further back, the shorter the journeys
+YEARS_DRIVEN = 18  # an older car is hardly driven
+LESS_A_YEAR = 0.99  # older cars were driven less each year
 NEW_PRICE = 30_000  # euros
-YEARS_TO_HALF = 5  # of the price
-YEARS_TO_LEAST = 20  # then it loses no more
-YEARS_TO_CLASSIC = 30  # then it gains
+YEARS_TO_HALF = 5  # until the price is half of what it was
+YEARS_TO_LEAST = 20  # after that the price falls no further
+YEARS_TO_CLASSIC = 30  # after that the price rises
 GAIN_A_YEAR = 1.07
 
 
@@ -40,20 +40,20 @@ def _spread(random: Random) -> float:
 
 
 def _euros(price: float) -> Decimal:
-    """Return `price` in full tens, as on a lot's price tags."""
+    """Return `price` rounded to tens, as on price tags."""
     return Decimal(round(price / 10) * 10).quantize(Decimal("0.01"))
 
 
 def shipped_terms(car: Car) -> tuple[int, Decimal]:
-    """Return the mileage and the price that a car of cars.csv has.
+    """Return the mileage in kilometres and the price in euros of a car of cars.csv.
 
-    Each car has a generator of its own, so that adding one leaves the others as they are.
+    Each car has a separate generator, so a new car doesn't change the numbers of the others.
     """
     return draw_terms(Random(f"{SEED} {car.make} {car.model}"), car.year)
 
 
 def invented_cars(count: int, seed: int = SEED) -> Iterator[Car]:
-    """Yield `count` invented cars, not saved: real models, built in their first ten years.
+    """Yield `count` invented cars, not saved: real models, built within ten years of their first.
 
     The same seed gives the same cars.
     """

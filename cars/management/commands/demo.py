@@ -1,4 +1,4 @@
-"""The whole site by one command."""
+"""Set the site up and serve it, by one command."""
 
 import errno
 import signal
@@ -21,28 +21,28 @@ ACCOUNT = PASSWORD = "demo"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WILDCARD = ("0.0.0.0", "::")
 
-# Bigger than its default, so that who watches its log loses no line of it.
+# Larger than the default, so that /watch/ loses no lines of its log.
 MEMCACHED_OPTIONS = ("-o", "worker_logbuf_size=4096,watcher_logbuf_size=8192")
 
 
 class Command(BaseCommand):
     help = (
-        "Set the site up and serve it, until Ctrl-C: migrates, loads the cars if there are none, "
-        "makes the account demo / demo, starts a Memcached unless MEMCACHED_SERVERS names one."
+        "Set the site up and serve it until Ctrl-C: migrate, load the cars if there are none, "
+        "create the account demo / demo, start a Memcached unless MEMCACHED_SERVERS names one."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
         parser.add_argument("--port", default=8000, type=int, help="the port (%(default)s)")
         parser.add_argument(
-            "--reset", action="store_true", help="start over: delete all there is in the database"
+            "--reset", action="store_true", help="delete everything in the database first"
         )
 
     def handle(self, *, host: str, port: int, reset: bool, **options: Any) -> None:
         if not settings.DEBUG:
             raise CommandError(
-                "The demo has debug on and an account whose password everybody knows, so it "
-                "doesn't run with DJANGO_DEBUG off. Serve carsite.wsgi by gunicorn instead."
+                "The demo has debug on and an account with a published password, so it doesn't "
+                "run with DJANGO_DEBUG off. Serve carsite.wsgi by gunicorn instead."
             )
         end_on_signals()
         try:
@@ -65,7 +65,7 @@ class Command(BaseCommand):
             raise CommandError(f"The demo has ended: gunicorn ended with status {status}.")
 
     def start_cache(self, stack: ExitStack) -> tuple[list[str], str]:
-        """Return the Memcached servers to use, and where the cache is, in words."""
+        """Return the Memcached servers to use, and a description of where the cache is."""
         if addresses := settings.MEMCACHED_SERVERS:
             return addresses, f"Memcached at {', '.join(addresses)}, from MEMCACHED_SERVERS"
         if servers.has_memcached():
@@ -77,7 +77,7 @@ class Command(BaseCommand):
         )
 
     def tell(self, host: str, port: int, cache: str) -> None:
-        """Print where the site is, and all that one needs to use it."""
+        """Print the URL of the site, the account and where the cache is."""
         shown = "localhost" if host in WILDCARD else f"[{host}]" if ":" in host else host
         self.stdout.write(
             f"\nSite      http://{shown}:{port}/\n"
@@ -93,14 +93,14 @@ class Command(BaseCommand):
 
 
 def end_on_signals() -> None:
-    """End by KeyboardInterrupt on Ctrl-C, SIGTERM, or when the terminal is closed."""
+    """Raise KeyboardInterrupt on Ctrl-C, on SIGTERM, or when the terminal is closed."""
     signals = [signal.SIGINT, signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # it is ignored under nohup
         signals.append(signal.SIGHUP)
 
     def end(number: int, frame: FrameType | None) -> None:
         for each in signals:
-            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C doesn't interrupt the ending
+            signal.signal(each, signal.SIG_IGN)  # a second Ctrl-C must not interrupt the clean-up
         raise KeyboardInterrupt
 
     for each in signals:
@@ -108,7 +108,7 @@ def end_on_signals() -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket that listens on `host` and `port`; raise CommandError if that can't be."""
+    """Return a socket that listens on `host` and `port`; raise CommandError if that fails."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=128)
@@ -122,7 +122,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def set_up(reset: bool) -> None:
-    """Make the tables, the cars and the account, as far as they aren't there."""
+    """Create the tables, the cars and the account where they are missing; first `reset` them."""
     call_command("migrate", verbosity=0)
     if reset:
         pks = list(Car.objects.values_list("pk", flat=True))
@@ -134,11 +134,13 @@ def set_up(reset: bool) -> None:
 
 
 def make_account() -> None:
-    """Make the demo account, or give it back its password and rights: on cars, and only there."""
+    """Create the demo account, or restore its password and permissions, which are on cars only."""
     user, _ = get_user_model().objects.update_or_create(
         username=ACCOUNT, defaults={"is_staff": True, "is_superuser": False, "is_active": True}
     )
-    if not user.check_password(PASSWORD):  # setting the same again would log everybody out
+    if not user.check_password(
+        PASSWORD
+    ):  # setting the same one again would log all users of it out
         user.set_password(PASSWORD)
         user.save()
     user.user_permissions.set(

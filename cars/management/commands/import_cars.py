@@ -1,4 +1,4 @@
-"""manage.py import_cars FILE"""
+"""Import cars from a CSV file: manage.py import_cars FILE"""
 
 import os
 from argparse import ArgumentParser
@@ -21,7 +21,7 @@ BATCH = 1000  # rows compared and inserted at a time
 class Command(BaseCommand):
     help = (
         f"Import the cars of a CSV file with the columns {','.join(COLUMNS)}: all of them, "
-        "or none if one is bad. A car equal in every column to one that is there is skipped."
+        "or none if one is bad. A car that equals an existing one in every column is skipped."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -49,9 +49,9 @@ class Command(BaseCommand):
 
 
 def import_cars(cars: Iterable[Car]) -> tuple[int, int]:
-    """Insert those of `cars` that are not there yet; return how many, and how many were skipped.
+    """Insert the cars that don't exist yet; return how many, and how many were skipped.
 
-    Call it in a transaction: what `cars` raises on the way comes through.
+    Call it in a transaction: it may have inserted some when `cars` raises an exception.
     """
     imported = skipped = 0
     cars = iter(cars)
@@ -72,12 +72,14 @@ def import_cars(cars: Iterable[Car]) -> tuple[int, int]:
 def _rows_like(cars: list[Car]) -> set[tuple]:
     """Return the rows in the database that may equal one of `cars`, by one query.
 
-    Narrowed by mileage alone, in which cars differ most: given more columns, SQLite may go by
-    the index of one in which they hardly differ. Cars without a mileage go by name.
+    It filters by mileage only, in which cars differ most: with more columns, SQLite may choose the
+    index of one in which they hardly differ. Cars without a mileage are filtered by make and model.
     """
     alike = Q(mileage__in={car.mileage for car in cars if car.mileage is not None})
-    if undriven := [car for car in cars if car.mileage is None]:
-        makes, models = ({getattr(car, name) for car in undriven} for name in ("make", "model"))
+    if without_mileage := [car for car in cars if car.mileage is None]:
+        makes, models = (
+            {getattr(car, name) for car in without_mileage} for name in ("make", "model")
+        )
         alike |= Q(mileage=None, make__in=makes, model__in=models)
     return set(Car.objects.filter(alike).order_by().values_list(*COLUMNS))
 

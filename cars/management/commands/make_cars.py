@@ -1,4 +1,4 @@
-"""manage.py make_cars N"""
+"""Make invented cars: manage.py make_cars N"""
 
 from argparse import ArgumentParser
 from itertools import islice
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from cars.models import Car
 from cars.stock.invented import SEED, invented_cars
 
-BATCH = 5000  # cars inserted by one transaction, so that others can write in between
+BATCH = 5000  # cars in one transaction; between two transactions others can write
 
 
 class Command(BaseCommand):
@@ -20,7 +20,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("count", metavar="N", type=int, help="how many cars, 1 or more")
-        parser.add_argument("--seed", type=int, default=SEED, help="%(default)s unless given")
+        parser.add_argument(
+            "--seed", type=int, default=SEED, help="of the random numbers (%(default)s)"
+        )
 
     def handle(self, *, count: int, seed: int, **options: Any) -> None:
         if count < 1:

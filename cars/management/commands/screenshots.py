@@ -1,4 +1,4 @@
-"""The pictures in the documentation, taken from the running site."""
+"""Take the screenshots of the documentation from the running site."""
 
 import shutil
 from argparse import ArgumentParser
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         "Take the screenshots in docs/screenshots/ from the site that `manage.py demo` serves. "
         "Needs playwright (requirements-dev.txt) and a Chromium on the PATH."
     )
-    requires_system_checks = []  # it asks the running site, not this process
+    requires_system_checks = []  # it uses the running site, not this process
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--url", default="http://127.0.0.1:8000", help="the site (%(default)s)")
@@ -46,12 +46,12 @@ class Command(BaseCommand):
             if "net::ERR_" in error.message:
                 raise CommandError(
                     f"Nothing answers at {url}: start it in another terminal "
-                    "by `manage.py demo`, or name another address by --url."
+                    "by `manage.py demo`, or give another URL by --url."
                 ) from None
             raise CommandError(f"The site is not as expected: {error.message}") from None
 
     def take(self, browser: Any, url: str, user: str, password: str) -> None:
-        """Click through the site as somebody who tries it, and take all the pictures."""
+        """Click through the site as a visitor would, and take all screenshots."""
         context = browser.new_context(base_url=url, viewport=DESKTOP, color_scheme="light")
         context.set_default_timeout(10_000)  # milliseconds
         page = context.new_page()
@@ -59,7 +59,7 @@ class Command(BaseCommand):
         page.goto("/")
         self.save(page, "start")
 
-        page.goto("/cars/")  # puts them all into the cache
+        page.goto("/cars/")  # fills the cache
         page.goto("/admin/login/?next=/admin/cars/car/")
         page.fill("[name=username]", user)
         page.fill("[name=password]", password)
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
         page.goto("/cars/?q=avensis")
         page.click(".cars tbody a")
-        page.reload()  # a hit, whatever it was before
+        page.reload()  # now it is a hit
         self.save(page, "car")
         car = page.url
 
@@ -97,17 +97,17 @@ class Command(BaseCommand):
         page.goto(car)
         watch.get_by_text("a row was put").first.wait_for()
         watch.get_by_text("found a row").first.wait_for()
-        watch.locator("#chart .missing").first.wait_for()  # those of the admin's list
+        watch.locator("#chart .missing").first.wait_for()  # the misses of the admin's list
         self.save(watch, "watch")
         context.close()
 
-        for name, size, scheme, address in (
+        for name, size, scheme, url_path in (
             ("dark", DESKTOP, "dark", car),
             ("phone", PHONE, "light", "/cars/"),
         ):
             context = browser.new_context(base_url=url, viewport=size, color_scheme=scheme)
             page = context.new_page()
-            page.goto(address)
+            page.goto(url_path)
             self.save(page, name)
             context.close()
 

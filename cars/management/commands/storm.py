@@ -1,4 +1,4 @@
-"""The recipe under load, on real servers: prints whether any read was stale."""
+"""Run the recipe under load on real servers, and print whether any read was stale."""
 
 import sys
 from argparse import ArgumentParser
@@ -13,19 +13,30 @@ from .demo import end_on_signals
 
 class Command(BaseCommand):
     help = (
-        "Start a PostgreSQL and a Memcached, have processes read and write the same few rows, "
-        "and say of every read whether it was stale. Ends with status 1 if any was."
+        "Start a PostgreSQL and a Memcached, let processes read and write the same few rows, "
+        "and count the stale reads. The exit status is 1 if there was one."
     )
-    requires_system_checks = ()  # it leaves the site alone
+    requires_system_checks = ()  # it doesn't use the site
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--seconds", type=float, default=30, help="how long (%(default)s)")
         parser.add_argument(
-            "--recipe", choices=["today", "2009"], default="today", help="which (%(default)s)"
+            "--seconds", type=float, default=30, help="how long it runs (%(default)s)"
         )
-        parser.add_argument("--seed", type=int, default=0, help="of what they do (%(default)s)")
-        parser.add_argument("--readers", type=int, default=3, help="processes (%(default)s)")
-        parser.add_argument("--writers", type=int, default=3, help="processes (%(default)s)")
+        parser.add_argument(
+            "--recipe",
+            choices=["today", "2009"],
+            default="today",
+            help="this project's recipe or that of 2009 (%(default)s)",
+        )
+        parser.add_argument(
+            "--seed", type=int, default=0, help="of the random choices (%(default)s)"
+        )
+        parser.add_argument(
+            "--readers", type=int, default=3, help="processes that read (%(default)s)"
+        )
+        parser.add_argument(
+            "--writers", type=int, default=3, help="processes that write (%(default)s)"
+        )
 
     def handle(self, *, seconds: float, recipe: str, **options: Any) -> None:
         if missing := missing_servers():
