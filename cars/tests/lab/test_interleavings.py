@@ -35,7 +35,7 @@ class InterleavingsTests(Interleavings):
             with self.subTest(case), determined_world(case) as world:
                 self.assert_never_stale(walk_all(world))
 
-    def test_schedules_left_out_have_no_other_outcome(self):
+    def test_the_schedules_left_out_have_no_other_outcome(self):
         for case, rule in cases.SMALL:
             with self.subTest(case, rule=rule), without(rule):
                 with determined_world(case) as world:
@@ -50,7 +50,7 @@ class InterleavingsTests(Interleavings):
 
 
 class RulesTests(Interleavings):
-    def test_without_any_of_the_rules_something_is_stale_and_can_be_seen_again(self):
+    def test_without_any_of_the_rules_a_read_is_stale_and_can_be_replayed(self):
         for rule in RULES:
             case = cases.CATCHES[rule]
             with self.subTest(rule), without(rule), determined_world(case) as world:
@@ -61,7 +61,7 @@ class RulesTests(Interleavings):
                     _, again = replay(world, number).wrong[kind]
                     self.assertEqual(again[: len(steps)], steps)
 
-    def test_the_recipe_of_2009_is_stale_and_serves_what_was_never_committed(self):
+    def test_the_recipe_of_2009_serves_stale_and_uncommitted_rows(self):
         found = set()
         for case in cases.RECIPE_2009:
             with determined_world(case) as world:
@@ -105,12 +105,12 @@ class CommandTests(TransactionTestCase):
         first = [step.strip() for step in replayed.splitlines()[:3]]
         self.assertEqual(first, [step.strip() for step in steps[:3]])
 
-    def test_a_rule_alone_stands_for_the_case_that_needs_it(self):
+    def test_without_a_case_the_command_walks_the_case_that_needs_the_rule(self):
         printed, error = self.run_command("--without", "compare the token")
         self.assertIn("atomic read read, without 'compare the token'", printed)
         self.assertIn("Something is wrong in: atomic read read", error)
 
-    def test_a_case_that_does_not_need_the_rule_is_told_from_the_one_that_does(self):
+    def test_for_a_case_that_does_not_need_the_rule_the_command_names_one_that_does(self):
         printed, error = self.run_command("--without", "compare the token", "--case", "save")
         self.assertIn(
             "Nothing was found for the case 'save' without 'compare the token'.\n"
@@ -119,13 +119,13 @@ class CommandTests(TransactionTestCase):
         )
         self.assertIsNone(error)
 
-    def test_an_unknown_word_is_answered_by_the_words_of_a_case(self):
+    def test_the_error_for_an_unknown_word_lists_the_words(self):
         _, error = self.run_command("--case", "save reed")
         self.assertIn("'reed'", error)
         for word in ("save", "read-atomic", "cached", "killed", "2009"):
             self.assertIn(word, error)
 
-    def test_an_unknown_rule_is_answered_by_the_rules(self):
+    def test_the_error_for_an_unknown_rule_lists_the_rules(self):
         _, error = self.run_command("--without", "compare the tokens")
         for rule in RULES:
             self.assertIn(rule, error)

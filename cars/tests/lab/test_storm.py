@@ -1,4 +1,4 @@
-"""A short storm on real servers; `manage.py storm` runs longer ones."""
+"""The verdicts of a storm, its command, and short storms; `manage.py storm` runs longer ones."""
 
 from io import StringIO
 from multiprocessing import get_context
@@ -28,22 +28,22 @@ class RecordTests(SimpleTestCase):
         number = self.write()
         self.assertEqual(self.record.verdict(0, number, self.record.known(0)), RIGHT)
 
-    def test_a_read_of_what_a_committed_write_replaced_is_stale(self):
+    def test_a_read_of_a_replaced_committed_row_is_stale(self):
         old = self.write()
         self.write()
         self.assertEqual(self.record.verdict(0, old, self.record.known(0)), STALE)
 
-    def test_a_read_that_began_before_the_commit_may_find_what_was_before(self):
+    def test_a_read_that_began_before_the_commit_may_return_the_old_row(self):
         old = self.write()
         before = self.record.known(0)
         self.write()
         self.assertEqual(self.record.verdict(0, old, before), RIGHT)
 
-    def test_a_read_of_what_was_never_committed_is_dirty(self):
+    def test_a_read_of_an_uncommitted_row_is_dirty(self):
         number = self.record.new_number()
         self.assertEqual(self.record.verdict(0, number, self.record.known(0)), DIRTY)
 
-    def test_a_read_of_a_commit_whose_answer_is_under_way_is_right(self):
+    def test_a_read_of_a_commit_that_is_not_yet_answered_is_right(self):
         number = self.record.new_number()
         self.record.commit_begins(0, number, deletes=False)
         self.assertEqual(self.record.verdict(0, number, self.record.known(0)), RIGHT)
@@ -54,24 +54,24 @@ class RecordTests(SimpleTestCase):
         self.assertEqual(self.record.verdict(0, number, self.record.known(0)), STALE)
         self.assertEqual(self.record.verdict(0, None, self.record.known(0)), RIGHT)
 
-    def test_a_row_that_is_there_and_not_found_is_stale(self):
+    def test_a_read_that_misses_an_existing_row_is_stale(self):
         self.write()
         self.assertEqual(self.record.verdict(0, None, self.record.known(0)), STALE)
 
-    def test_what_a_write_with_a_loss_replaced_is_excused_until_it_is_released(self):
+    def test_a_row_replaced_by_a_write_with_a_loss_is_excused_until_the_release(self):
         old = self.write()
         number = self.write(sound=False)
         self.assertEqual(self.record.verdict(0, old, self.record.known(0)), EXCUSED)
         self.record.released(0, number)
         self.assertEqual(self.record.verdict(0, old, self.record.known(0)), STALE)
 
-    def test_a_loss_excuses_nothing_older_than_the_last_write_without_one(self):
+    def test_a_loss_does_not_excuse_a_row_older_than_the_last_sound_write(self):
         oldest = self.write()
         self.write()
         self.write(sound=False)
         self.assertEqual(self.record.verdict(0, oldest, self.record.known(0)), STALE)
 
-    def test_losses_tell_themselves_while_under_way_and_afterwards(self):
+    def test_a_loss_is_recorded_while_it_happens_and_afterwards(self):
         before = self.record.losses(0)
         with self.record.losing(1, 0):
             self.assertTrue(any(loss % 2 for loss in self.record.losses(0)))
@@ -97,17 +97,17 @@ class CommandTests(SimpleTestCase):
                 return end.code, out.getvalue()
         return 0, out.getvalue()
 
-    def test_it_ends_well_if_nothing_was_stale(self):
+    def test_the_status_is_0_if_nothing_was_stale(self):
         status, printed = self.run_command()
         self.assertEqual(status, 0)
         self.assertIn("90.0%", printed)
 
-    def test_it_ends_with_status_1_if_anything_was_stale_or_dirty(self):
+    def test_the_status_is_1_if_anything_was_stale_or_dirty(self):
         for what in ("stale", "dirty", "stale_at_rest"):
             with self.subTest(what):
                 self.assertEqual(self.run_command(**{what: 1})[0], 1)
 
-    def test_it_says_in_one_line_which_servers_it_misses(self):
+    def test_missing_servers_are_named_in_one_line(self):
         with (
             mock.patch("cars.lab.servers.has_postgresql", return_value=False),
             mock.patch("cars.lab.servers.has_memcached", return_value=False),
@@ -116,7 +116,8 @@ class CommandTests(SimpleTestCase):
             call_command("storm")
 
 
-# The storm has servers of its own; once is enough, so it goes with the tests on PostgreSQL.
+# A storm starts its servers itself, whatever the database of the tests is. Once is enough, so it
+# runs only with the tests on PostgreSQL.
 if connection.vendor == "postgresql":
 
     @tag("processes")
