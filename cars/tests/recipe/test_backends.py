@@ -19,9 +19,9 @@ from cars.caching.backends import MemcachedCache, client
 from cars.caching.entries import ABSENT, Holds, Lease, Row, Swap
 from cars.lab import servers
 from cars.tests.support.assertions import HeldMixin, entry
-from cars.tests.support.caches import MemcachedMixin, forget
-from cars.tests.support.drawn import documents, each, exact
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.other_clients import using
+from cars.tests.support.strategies import documents, each, exact
 from cars.tests.support.zoo.models import Plain
 
 
@@ -46,11 +46,11 @@ REFUSED = [
 
 
 class PlainDataTests(SimpleTestCase):
-    """Without pickle, in local memory."""
+    """OPTIONS["pickle"] = False, in local memory."""
 
     def setUp(self):
         self.enterContext(using([], pickle=False))
-        forget()
+        empty_cache()
 
     def assertSame(self, found, value):
         self.assertEqual(exact(found), exact(value))
@@ -85,7 +85,7 @@ class PlainDataTests(SimpleTestCase):
             return {name: self.with_64_bits(item) for name, item in value.items()}
         return value % 2**64 if type(value) is int else value
 
-    def test_numbers_count(self):
+    def test_numbers_can_be_incremented_and_decremented(self):
         cache.set("a", 5)
         self.assertSame(cache.incr("a"), 6)
         self.assertSame(cache.incr("a", 10), 16)
@@ -94,7 +94,7 @@ class PlainDataTests(SimpleTestCase):
         with self.assertRaises(ValueError):
             cache.incr("none")
 
-    def test_anything_else_is_refused_by_name_and_nothing_is_stored(self):
+    def test_any_other_value_raises_an_error_that_names_it_and_nothing_is_stored(self):
         writes = {
             "set": lambda value: cache.set("a", value),
             "add": lambda value: cache.add("a", value),
@@ -107,7 +107,7 @@ class PlainDataTests(SimpleTestCase):
                 if name == "get_or_set" and callable(value):
                     continue
                 with self.subTest(name, value=value):
-                    forget()
+                    empty_cache()
                     with self.assertRaises(TypeError) as raised:
                         write(value)
                     self.assertIn(repr(self.culprit(value)), str(raised.exception))
@@ -129,21 +129,21 @@ class PlainDataTests(SimpleTestCase):
 
 
 class MemcachedPlainDataTests(MemcachedMixin, PlainDataTests):
-    """The same in Memcached, by the client for one server."""
+    """The same in Memcached, with the client for one server."""
 
     def setUp(self):
         self.enterContext(using(settings.MEMCACHED_SERVERS, pickle=False))
-        forget()
+        empty_cache()
 
 
 @skipUnless(servers.has_memcached(), "no Memcached: put `memcached` on the PATH")
 class SeveralMemcachedPlainDataTests(MemcachedMixin, PlainDataTests):
-    """The same in Memcached, by the client for several; it would hide a TypeError."""
+    """The same in Memcached, with the client for several servers, which would hide a TypeError."""
 
     def setUp(self):
         second = self.enterContext(servers.memcached())
         self.enterContext(using([*settings.MEMCACHED_SERVERS[:1], second], pickle=False))
-        forget()
+        empty_cache()
 
 
 exploded = []
@@ -153,14 +153,14 @@ def explode():
     exploded.append(1)
 
 
-class KeyTests(MemcachedMixin, SimpleTestCase):
-    def test_a_key_that_memcached_does_not_take_raises_djangos_error(self):
+class InvalidKeyTests(MemcachedMixin, SimpleTestCase):
+    def test_a_key_that_memcached_does_not_accept_raises_invalid_cache_key(self):
         for key in ("a b", "a\tb", "a\x7f", "x" * 251):
             for call in (cache.get, cache.delete, lambda key: cache.get_many([key])):
                 with self.subTest(key), self.assertRaises(InvalidCacheKey):
                     call(key)
 
-    def test_a_make_key_of_somebodys_own_makes_the_keys(self):
+    def test_a_subclass_can_override_make_key(self):
         class Tenants(MemcachedCache):
             def make_key(self, key, version=None):
                 return f"tenant:{super().make_key(key, version)}"
@@ -180,7 +180,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
     """A pickle in Memcached, put there by another client."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         exploded.clear()
         self.row = Plain.objects.create(name="a")
         self.key = self.row.key()
@@ -189,12 +189,12 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
         self.client = client
 
     def plant(self, key, value=None):
-        self.client.set(cache.make_key(key), value or Bomb(), noreply=False)
+        self.client.set(cache.make_and_validate_key(key), value or Bomb(), noreply=False)
 
     def use(self, **options):
         self.enterContext(using(settings.MEMCACHED_SERVERS[:1], **options))
 
-    def test_without_pickle_it_is_a_miss_and_never_unpickled(self):
+    def test_without_pickle_it_is_a_miss_and_is_not_unpickled(self):
         self.use(pickle=False)
         for value in (None, (1, 2), self.row, {"a": 1}, Row(b"a"), Lease("a"), Holds({"a": 9e9})):
             self.plant("a", value)
@@ -207,7 +207,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
             self.assertEqual(cache.get_or_set("a", "default"), "default")
         self.assertEqual(exploded, [])
 
-    def test_without_pickle_the_row_is_read_and_takes_its_place(self):
+    def test_without_pickle_the_row_is_read_and_replaces_it(self):
         self.use(pickle=False)
         other = Plain.objects.create(name="b")
         for reading in (
@@ -223,19 +223,19 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
             self.assertRight(Plain, self.row.pk)
         self.assertEqual(exploded, [])
 
-    def test_without_pickle_no_other_flag_makes_a_pickle_one(self):
+    def test_without_pickle_no_flags_cause_unpickling(self):
         self.use(pickle=False)
         data = pickle_serde.serialize("a", Bomb())[0]
         plain = base.Client(self.client.server)
         self.addCleanup(plain.close)
         every = {*range(64), *(1 << bit | low for bit in range(6, 16) for low in (0, 1, 16))}
         for flags in every:
-            plain.set(cache.make_key(f"a{flags}"), data, flags=flags)
-        plain.get("a")  # when it is answered, all have been stored
+            plain.set(cache.make_and_validate_key(f"a{flags}"), data, flags=flags)
+        plain.get("a")  # once this is answered, all of them are stored
         with mock.patch.object(client.logger, "warning"):
             found = cache.get_many([f"a{flags}" for flags in every])
             cache.gets_many([f"a{flags}" for flags in every])
-        self.assertEqual(found["a0"], data)  # bytes, which nobody unpickles
+        self.assertEqual(found["a0"], data)  # bytes, not unpickled
         self.assertEqual(exploded, [])
 
     def test_by_default_pickles_work_as_in_django(self):
@@ -251,7 +251,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
         cache.get("a")
         self.assertEqual(exploded, [1])
 
-    def test_rows_leases_and_holds_are_packed_with_and_without(self):
+    def test_rows_leases_and_holds_are_stored_alike_with_and_without_pickle(self):
         written = {}
 
         class Raw:
@@ -262,7 +262,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
         self.addCleanup(raw.close)
         for options in ({}, {"pickle": False}):
             self.use(**options)
-            forget()
+            empty_cache()
             Plain.objects.cache(self.row.pk)
             values = {"row": entry(Plain, self.row.pk), "lease": Lease("ab")}
             values["holds"] = Holds({"a": 9e9, "b": 9e9 + 0.5})
@@ -270,7 +270,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
                 with self.subTest(name, **options):
                     cache.cas_many({name: Swap(ABSENT, value, 60)})
                     self.assertEqual(cache.gets_many([name])[name].value, value)
-                    found = data, flags = raw.get(cache.make_key(name))
+                    found = data, flags = raw.get(cache.make_and_validate_key(name))
                     self.assertFalse(flags & 1)
                     self.assertNotIn(b"cars", data)
                     self.assertEqual(written.setdefault(name, found), found)

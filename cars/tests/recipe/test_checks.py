@@ -1,4 +1,4 @@
-"""What the recipe can't cover is said by a system check, and what to do instead."""
+"""System checks report what the recipe can't cover, with hints that can be followed."""
 
 from contextlib import contextmanager
 from unittest import mock
@@ -16,11 +16,11 @@ BACKENDS = f"{caching.__name__}.backends"
 
 
 class Unfiltered(models.Manager):
-    """A manager like any other: its QuerySet tells the cache nothing."""
+    """A plain manager, whose QuerySet doesn't hold."""
 
 
 class Filtered(CacheManager):
-    """A cached manager that leaves rows out."""
+    """A CacheManager that leaves rows out."""
 
     def get_queryset(self):
         return super().get_queryset().filter(name="kept")
@@ -28,7 +28,7 @@ class Filtered(CacheManager):
 
 class ChecksTests(SimpleTestCase):
     def setUp(self):
-        # What a test's models add to the registry of the cached ones goes with the test.
+        # Models that a test declares are removed from the registry after it.
         for known in (registry._configs, registry._families):
             patch = mock.patch.dict(known)
             patch.start()
@@ -36,33 +36,33 @@ class ChecksTests(SimpleTestCase):
 
     @contextmanager
     def models(self):
-        """Declare models in the block; `self.said` has the ids of what the checks say of them."""
+        """Declare models in the block; then `self.found_ids` has the ids of the messages."""
         with isolate_apps("cars") as apps, mock.patch.object(checks, "apps", apps):
             yield
             self.messages = checks.check()
-            self.said = {message.id for message in self.messages}
+            self.found_ids = {message.id for message in self.messages}
 
-    def test_the_projects_own_models_are_covered(self):
+    def test_the_models_of_this_project_pass(self):
         self.assertEqual(
             [message for message in checks.check() if message.id != "caching.W004"], []
         )
 
-    def test_a_second_manager_that_tells_the_cache_nothing_is_an_error(self):
+    def test_a_second_manager_that_is_no_cache_manager_is_an_error(self):
         with self.models():
 
             class Lorry(models.Model):
                 objects = CacheManager()
                 others = Unfiltered()
 
-        self.assertEqual(self.said, {"caching.E001"})
+        self.assertEqual(self.found_ids, {"caching.E001"})
 
-    def test_a_queryset_of_ones_own_by_from_queryset_is_covered(self):
+    def test_a_manager_made_by_from_queryset_passes(self):
         with self.models():
 
             class Lorry(models.Model):
                 objects = CacheManager.from_queryset(models.QuerySet)()
 
-        self.assertEqual(self.said, set())
+        self.assertEqual(self.found_ids, set())
 
     def test_a_plain_parent_of_a_cached_model_is_an_error(self):
         with self.models():
@@ -73,7 +73,7 @@ class ChecksTests(SimpleTestCase):
             class Lorry(Vehicle):
                 objects = CacheManager()
 
-        self.assertEqual(self.said, {"caching.E001"})
+        self.assertEqual(self.found_ids, {"caching.E001"})
 
     def test_a_proxy_with_a_plain_manager_is_an_error(self):
         with self.models():
@@ -87,7 +87,7 @@ class ChecksTests(SimpleTestCase):
                 class Meta:
                     proxy = True
 
-        self.assertEqual(self.said, {"caching.E001"})
+        self.assertEqual(self.found_ids, {"caching.E001"})
 
     def test_a_base_manager_that_leaves_rows_out_is_an_error(self):
         with self.models():
@@ -99,7 +99,7 @@ class ChecksTests(SimpleTestCase):
                 class Meta:
                     base_manager_name = "objects"
 
-        self.assertEqual(self.said, {"caching.E002"})
+        self.assertEqual(self.found_ids, {"caching.E002"})
 
     def test_a_manager_that_leaves_rows_out_is_not_made_the_base_manager(self):
         with self.models():
@@ -110,7 +110,7 @@ class ChecksTests(SimpleTestCase):
                 all = CacheManager()
 
         self.assertEqual(Lorry._base_manager.name, "all")
-        self.assertEqual(self.said, set())
+        self.assertEqual(self.found_ids, set())
 
     def test_two_cached_parents_are_an_error(self):
         with self.models():
@@ -126,7 +126,7 @@ class ChecksTests(SimpleTestCase):
             class Amphibious(Wheeled, Floating):
                 pass
 
-        self.assertEqual(self.said, {"caching.E003", "caching.E004"})
+        self.assertEqual(self.found_ids, {"caching.E003", "caching.E004"})
 
     def test_a_parent_link_that_is_not_the_pk_is_an_error(self):
         with self.models():
@@ -138,7 +138,7 @@ class ChecksTests(SimpleTestCase):
                 number = models.AutoField(primary_key=True)
                 vehicle = models.OneToOneField(Vehicle, models.CASCADE, parent_link=True)
 
-        self.assertEqual(self.said, {"caching.E004"})
+        self.assertEqual(self.found_ids, {"caching.E004"})
 
     if checks.DATABASE_LEVEL:  # from Django 6.1 on
 
@@ -152,7 +152,7 @@ class ChecksTests(SimpleTestCase):
                     owner = models.ForeignKey(Owner, deletion.DB_CASCADE)
                     objects = CacheManager()
 
-            self.assertEqual(self.said, {"caching.E005"})
+            self.assertEqual(self.found_ids, {"caching.E005"})
 
     def test_two_cached_models_of_one_name_are_an_error(self):
         with self.models():
@@ -160,7 +160,7 @@ class ChecksTests(SimpleTestCase):
             class Car(models.Model):
                 objects = CacheManager()
 
-        self.assertEqual(self.said, {"caching.E006"})
+        self.assertEqual(self.found_ids, {"caching.E006"})
 
     def test_two_cached_models_of_one_name_are_told_apart_by_a_prefix(self):
         with self.models():
@@ -168,7 +168,7 @@ class ChecksTests(SimpleTestCase):
             class Car(models.Model):
                 objects = CacheManager(prefix="other.")
 
-        self.assertEqual(self.said, set())
+        self.assertEqual(self.found_ids, set())
 
     def test_a_pk_under_a_collation_is_a_warning(self):
         with self.models():
@@ -177,7 +177,7 @@ class ChecksTests(SimpleTestCase):
                 plate = models.CharField(max_length=9, primary_key=True, db_collation="nocase")
                 objects = CacheManager()
 
-        self.assertEqual(self.said, {"caching.W001"})
+        self.assertEqual(self.found_ids, {"caching.W001"})
 
     def ids(self, check=checks.check):
         return [message.id for message in check()]
@@ -192,7 +192,7 @@ class ChecksTests(SimpleTestCase):
                 self.assertEqual(self.ids(), ["caching.W003"])
                 self.assertEqual(self.ids(checks.check_production), ["caching.E007"])
 
-    def test_a_cache_that_is_switched_off_is_no_message(self):
+    def test_a_dummy_cache_is_not_reported(self):
         with self.with_backend("django.core.cache.backends.dummy.DummyCache"):
             self.assertEqual(self.ids() + self.ids(checks.check_production), [])
 
@@ -203,23 +203,23 @@ class ChecksTests(SimpleTestCase):
         with self.with_backend(f"{BACKENDS}.LocalMemoryCache", debug=True):
             self.assertEqual(self.ids() + self.ids(checks.check_production), [])
 
-    def test_a_memcached_without_its_address_is_a_warning_and_an_error_for_production(self):
+    def test_memcached_without_a_location_is_a_warning_and_an_error_for_production(self):
         with self.with_backend(f"{BACKENDS}.MemcachedCache"):
             self.assertEqual(self.ids(), ["caching.W005"])
             self.assertEqual(self.ids(checks.check_production), ["caching.E011"])
         with self.with_backend(f"{BACKENDS}.MemcachedCache", LOCATION="127.0.0.1:11211"):
             self.assertEqual(self.ids(), [])
 
-    def test_an_app_that_is_not_installed_is_said_once_by_the_manager(self):
-        def said():
+    def test_an_app_that_is_not_installed_is_reported_once_by_the_manager(self):
+        def messages_of_managers():
             return [message.id for model in registry.cached_models() for message in model.check()]
 
-        self.assertEqual(said(), [])
+        self.assertEqual(messages_of_managers(), [])
         without = [app for app in settings.INSTALLED_APPS if app != caching.__name__]
         with override_settings(INSTALLED_APPS=without):
-            self.assertEqual(said(), ["caching.E009"])
+            self.assertEqual(messages_of_managers(), ["caching.E009"])
             with self.with_backend("django.core.cache.backends.locmem.LocMemCache"):
-                self.assertEqual(said(), ["caching.E009", "caching.W003"])
+                self.assertEqual(messages_of_managers(), ["caching.E009", "caching.W003"])
 
     def test_a_manager_whose_queryset_raises_is_an_error(self):
         class Tenants(CacheManager):
@@ -232,9 +232,9 @@ class ChecksTests(SimpleTestCase):
                 objects = CacheManager()
                 tenants = Tenants()
 
-        self.assertEqual(self.said, {"caching.E010"})
+        self.assertEqual(self.found_ids, {"caching.E010"})
 
-    def test_each_hint_can_be_followed(self):
+    def test_the_hint_for_an_auto_created_table_names_through(self):
         with self.models():
 
             class Lorry(models.Model):
@@ -251,7 +251,7 @@ class ChecksTests(SimpleTestCase):
         self.assertEqual((message.id, message.obj), ("caching.E001", Lorry.drivers.through))
         self.assertIn("through=", message.hint)
 
-    def test_two_databases_that_may_be_one_are_a_question(self):
+    def test_two_databases_that_may_be_the_same_are_a_warning(self):
         there = {**connections["default"].settings_dict, "HOST": "pooler"}
         with mock.patch.dict(connections.settings, {"pooler": there}):
             self.assertEqual(self.ids(), ["caching.W002"])

@@ -1,4 +1,4 @@
-"""The clients of Memcached: their options, their connections, and a server that is away."""
+"""The Memcached clients: options, connections, and a server that is down."""
 
 import gc
 import socket
@@ -15,23 +15,23 @@ from cars.caching.backends import client
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.lab import servers
 from cars.models import Car
-from cars.tests.support.caches import MemcachedMixin, forget
-from cars.tests.support.other_clients import elsewhere, read, using
+from cars.tests.support.caches import MemcachedMixin, empty_cache
+from cars.tests.support.other_clients import in_another_thread, read, using
 from cars.tests.support.zoo.models import Plain
 
 
 @skipUnless(servers.has_memcached(), "no Memcached: put `memcached` on the PATH")
-class ClientTests(MemcachedMixin, TestCase):
-    """pymemcache's own clients, their options and their connections."""
+class OptionsAndConnectionsTests(MemcachedMixin, TestCase):
+    """The options and connections of the pymemcache clients."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def use(self, addresses=None, **options):
         addresses = addresses or settings.MEMCACHED_SERVERS[:1]
         self.enterContext(using(addresses, pickle=False, **options))
 
-    def test_one_server_has_pymemcaches_client_for_one(self):
+    def test_one_server_gets_the_client_for_one_server(self):
         self.use()
         self.assertIsInstance(cache._cache, base.Client)
 
@@ -40,7 +40,7 @@ class ClientTests(MemcachedMixin, TestCase):
         cache.get("a")
         self.assertTrue(cache._cache.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
-    def test_tcp_nodelay_is_set_at_each_of_several(self):
+    def test_tcp_nodelay_is_set_on_each_of_several_servers(self):
         address = self.enterContext(servers.memcached())
         self.use([*settings.MEMCACHED_SERVERS[:1], address])
         cache.get_many([f"a{number}" for number in range(50)])
@@ -52,7 +52,7 @@ class ClientTests(MemcachedMixin, TestCase):
         second = self.enterContext(servers.memcached())
         for addresses in (settings.MEMCACHED_SERVERS[:1], [settings.MEMCACHED_SERVERS[0], second]):
             with using(addresses, **documented, retry_attempts=1, dead_timeout=5):
-                forget()
+                empty_cache()
                 cache.set("a", 1)
                 self.assertEqual(cache.get("a"), 1)
                 row = Plain.objects.create(name="a")
@@ -92,7 +92,7 @@ class ClientTests(MemcachedMixin, TestCase):
 
         before = connections()
         for _ in range(5):
-            self.assertEqual(elsewhere(cache.get, "a"), 1)
+            self.assertEqual(in_another_thread(cache.get, "a"), 1)
         deadline = time.monotonic() + 5
         while connections() > before:
             self.assertLess(time.monotonic(), deadline, "connections are still open")
@@ -100,16 +100,16 @@ class ClientTests(MemcachedMixin, TestCase):
 
 
 @skipUnless(servers.has_memcached(), "no Memcached: put `memcached` on the PATH")
-class AwayTests(MemcachedMixin, TransactionTestCase):
-    """A server that is started again, or isn't there."""
+class ServerDownTests(MemcachedMixin, TransactionTestCase):
+    """A server that is restarted, or is down."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.port = servers.free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.row = Plain.objects.create(name="a")
 
-    def test_a_server_that_is_started_again_is_a_miss_and_then_a_hit(self):
+    def test_after_a_restart_a_row_is_a_miss_and_then_a_hit(self):
         with using([self.address], pickle=False):
             for _ in range(3):
                 with servers.memcached(port=self.port):
@@ -118,7 +118,7 @@ class AwayTests(MemcachedMixin, TransactionTestCase):
                     Plain.objects.filter(pk=self.row.pk).update(number=7)
                     self.assertEqual(read(self.row.pk), ("a", "hit"))
 
-    def test_a_write_is_the_first_to_meet_a_server_that_is_started_again(self):
+    def test_a_write_can_be_the_first_call_after_a_restart(self):
         with using([self.address], pickle=False):
             with servers.memcached(port=self.port):
                 Plain.objects.cache(self.row.pk)
@@ -127,7 +127,7 @@ class AwayTests(MemcachedMixin, TransactionTestCase):
                 self.row.save()
                 self.assertEqual(read(self.row.pk), ("b", "hit"))
 
-    def test_a_server_that_was_away_is_used_again_a_moment_later(self):
+    def test_a_server_that_was_down_is_used_again_after_a_moment(self):
         with using([self.address], pickle=False), mock.patch.object(client, "LEFT_ALONE", 0.05):
             with servers.memcached(port=self.port):
                 Plain.objects.cache(self.row.pk)
@@ -138,7 +138,7 @@ class AwayTests(MemcachedMixin, TransactionTestCase):
                     self.assertLess(time.monotonic(), deadline)
 
     def calls(self):
-        """Read and write in every way there is."""
+        """Read and write in every way."""
         cache.get("a")
         cache.get_many(["a", "b"])
         cache.set("a", 1)
@@ -164,7 +164,7 @@ class AwayTests(MemcachedMixin, TransactionTestCase):
                     self.calls()
                 self.assertEqual(connect.call_count, second)
 
-    def test_a_server_that_takes_connections_and_answers_nothing_is_asked_once_a_second(self):
+    def test_a_server_that_accepts_connections_but_never_answers_is_asked_once_a_second(self):
         listener = self.enterContext(socket.create_server(("127.0.0.1", self.port)))
         self.assertEqual(listener.getsockname()[1], self.port)
         asked = mock.Mock(wraps=base._recv)

@@ -67,7 +67,7 @@ class CopiedFolderTests(SimpleTestCase):
         self.assertIn("Book.1 Persuasion 0", result.stdout)
         self.assertIn("library.Book (default): 1 fresh, 0 stale", result.stdout)
 
-    def test_it_imports_nothing_else_of_its_project(self):
+    def test_it_imports_nothing_from_the_rest_of_its_project(self):
         for path in Path(caching.__file__).parent.rglob("*.py"):
             depth = len(path.relative_to(Path(caching.__file__).parent).parts)
             for line in path.read_text().splitlines():

@@ -11,7 +11,7 @@ class ReadCostTests(CostMixin, TransactionTestCase):
     """One `get` for a hit; one SELECT and little more for a miss."""
 
     def rows(self, number):
-        """Make rows, none of them cached, and return their pks."""
+        """Create rows that are not cached, and return their pks."""
         created = Plain.objects.bulk_create(Plain(name=str(n)) for n in range(number))
         self.empty()
         return [row.pk for row in created]
@@ -48,14 +48,14 @@ class ReadCostTests(CostMixin, TransactionTestCase):
         with self.counted() as cost:
             Plain.objects.cache(pk)
         self.assertEqual((len(cost.queries), cost.selects), (1, 1))
-        self.assertLessEqual(cost.in_all, 4)
+        self.assertLessEqual(cost.total, 4)
         self.assertLessEqual(cost.round_trips, 4)
 
     def test_a_row_that_does_not_exist_costs_no_more_than_a_miss(self):
         with self.counted() as cost, self.assertRaises(Plain.DoesNotExist):
             Plain.objects.cache(1)
         self.assertEqual((len(cost.queries), cost.selects), (1, 1))
-        self.assertLessEqual(cost.in_all, 4)
+        self.assertLessEqual(cost.total, 4)
 
     def test_a_miss_in_a_transaction_costs_one_select_more_after_the_commit(self):
         (pk,) = self.rows(1)
@@ -63,7 +63,7 @@ class ReadCostTests(CostMixin, TransactionTestCase):
             with transaction.atomic():
                 Plain.objects.cache(pk)
         self.assertEqual(cost.selects, 2)
-        self.assertLessEqual(cost.in_all, 4)
+        self.assertLessEqual(cost.total, 4)
 
     def test_many_misses_are_one_select_and_as_many_round_trips_as_one(self):
         for number in (2, 25, 400):
@@ -74,50 +74,50 @@ class ReadCostTests(CostMixin, TransactionTestCase):
                 self.assertEqual((len(cost.queries), cost.selects), (1, 1))
                 self.assertLessEqual(cost.round_trips, 4)
 
-    def test_misses_among_hits_are_one_select_and_as_many_round_trips(self):
+    def test_misses_among_hits_are_one_select_and_no_more_round_trips(self):
         pks = self.rows(25)
         Plain.objects.cache_many(pks[:10])
         with self.counted() as cost:
             self.assertEqual(list(Plain.objects.cache_many(pks)), pks)
         self.assertEqual((len(cost.queries), cost.selects), (1, 1))
         self.assertLessEqual(cost.round_trips, 4)
-        self.assertLessEqual(cost.in_all, 25 + 15 * 3)
+        self.assertLessEqual(cost.total, 25 + 15 * 3)
 
 
 class WriteCostTests(CostMixin, TransactionTestCase):
-    """One SELECT and six cache commands at most, beside what an uncached model costs."""
+    """At most one SELECT and six cache commands more than for an uncached model."""
 
     def setUp(self):
         self.cached = Plain.objects.create(name="a")
         self.uncached = Keeper.objects.create(name="a")
 
     def assertCheap(self, write, times=1):
-        """`write(cached)` costs little more than `write(uncached)`."""
+        """Assert that `write(cached)` costs little more than `write(uncached)`."""
         with self.counted() as plain:
             write(self.uncached)
-        self.assertEqual(plain.in_all, 0)
+        self.assertEqual(plain.total, 0)
         with self.counted() as cost:
             write(self.cached)
         self.assertLessEqual(cost.selects - plain.selects, times)
         self.assertLessEqual(len(cost.queries) - len(plain.queries), times)
-        self.assertGreater(cost.in_all, 0)
-        self.assertLessEqual(cost.in_all, 6 * times)
+        self.assertGreater(cost.total, 0)
+        self.assertLessEqual(cost.total, 6 * times)
 
-    def test_a_save_in_autocommit(self):
+    def test_a_save_in_autocommit_is_cheap(self):
         self.assertCheap(lambda instance: instance.save())
 
-    def test_a_save_of_a_row_that_is_not_cached(self):
+    def test_a_save_of_a_row_that_is_not_cached_is_cheap(self):
         self.empty()
         self.assertCheap(lambda instance: instance.save())
 
-    def test_a_save_in_a_transaction(self):
+    def test_a_save_in_a_transaction_is_cheap(self):
         def write(instance):
             with transaction.atomic():
                 instance.save()
 
         self.assertCheap(write)
 
-    def test_two_saves_in_one_transaction(self):
+    def test_two_saves_in_one_transaction_are_cheap(self):
         def write(instance):
             with transaction.atomic():
                 instance.save()
@@ -125,41 +125,41 @@ class WriteCostTests(CostMixin, TransactionTestCase):
 
         self.assertCheap(write, times=2)
 
-    def test_a_create_in_autocommit(self):
+    def test_a_create_in_autocommit_is_cheap(self):
         self.assertCheap(lambda instance: type(instance).objects.create(name="b"))
 
-    def test_a_create_in_a_transaction(self):
+    def test_a_create_in_a_transaction_is_cheap(self):
         def write(instance):
             with transaction.atomic():
                 type(instance).objects.create(name="b")
 
         self.assertCheap(write)
 
-    def test_a_create_with_a_pk_of_ones_own(self):
+    def test_a_create_with_a_given_pk_is_cheap(self):
         self.assertCheap(lambda instance: type(instance)(pk=77, name="b").save())
 
-    def test_a_save_that_is_rolled_back(self):
+    def test_a_save_that_is_rolled_back_is_cheap(self):
         def write(instance):
             with transaction.atomic():
                 instance.save()
                 transaction.set_rollback(True)
-            Plain.objects.cache_many([])  # where what has been held is let go
+            Plain.objects.cache_many([])  # withdraws the hold
 
         self.assertCheap(write)
 
-    def test_a_delete(self):
+    def test_a_delete_is_cheap(self):
         with self.counted() as cost:
             self.cached.delete()
-        self.assertLessEqual(cost.in_all, 6)
+        self.assertLessEqual(cost.total, 6)
 
 
 class MassWriteCostTests(CostMixin, TransactionTestCase):
-    """Eight round trips for a thousand rows: a hold and a release, each reads and writes."""
+    """Eight round trips for a thousand rows: a hold and a release, which each read and write."""
 
     MOST = 8
 
     def assertFewRoundTrips(self, write):
-        """`write(rows)` takes so many for each thousand of rows, cached ones."""
+        """Assert that `write(rows)` takes at most MOST round trips for a thousand rows."""
         for thousands in (1, 2):
             rows = Plain.objects.bulk_create(Plain(name="a") for _ in range(1000 * thousands))
             Plain.objects.cache_many([row.pk for row in rows])
@@ -167,23 +167,23 @@ class MassWriteCostTests(CostMixin, TransactionTestCase):
                 write(rows)
             self.assertGreater(cost.round_trips, 0)
             self.assertLessEqual(cost.round_trips, self.MOST * thousands)
-            self.assertLessEqual(cost.in_all, 6 * len(rows))
+            self.assertLessEqual(cost.total, 6 * len(rows))
             Plain.objects.all().delete()
 
-    def test_an_update(self):
+    def test_an_update_takes_few_round_trips(self):
         self.assertFewRoundTrips(lambda rows: Plain.objects.update(number=1))
 
-    def test_an_update_in_a_transaction(self):
+    def test_an_update_in_a_transaction_takes_few_round_trips(self):
         def write(rows):
             with transaction.atomic():
                 Plain.objects.update(number=1)
 
         self.assertFewRoundTrips(write)
 
-    def test_a_bulk_update(self):
+    def test_a_bulk_update_takes_few_round_trips(self):
         self.assertFewRoundTrips(lambda rows: Plain.objects.bulk_update(rows, ["number"]))
 
-    def test_a_bulk_create_that_updates(self):
+    def test_a_bulk_create_that_updates_takes_few_round_trips(self):
         def write(rows):
             Plain.objects.bulk_create(
                 rows, update_conflicts=True, unique_fields=["id"], update_fields=["number"]
@@ -191,8 +191,8 @@ class MassWriteCostTests(CostMixin, TransactionTestCase):
 
         self.assertFewRoundTrips(write)
 
-    def test_a_delete(self):
+    def test_a_delete_is_cheap(self):
         self.assertFewRoundTrips(lambda rows: Plain.objects.all().delete())
 
-    def test_expire(self):
+    def test_expire_takes_few_round_trips(self):
         self.assertFewRoundTrips(lambda rows: Plain.objects.expire(row.pk for row in rows))

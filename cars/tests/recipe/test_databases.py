@@ -1,4 +1,4 @@
-"""Several databases: whose row is it, and is it the same database by another name?"""
+"""Several databases, and several aliases of one database."""
 
 from unittest import mock
 
@@ -9,7 +9,7 @@ from django.test import TestCase, override_settings
 from cars.caching.databases import canonical
 from cars.caching.registry import CachedModel
 from cars.tests.support.assertions import HeldMixin, entry
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Animal, Dog, Keeper, Pair, Pet, Plain, PlainProxy, Uuid
 
 ARCHIVE = "archive"
@@ -26,7 +26,7 @@ class ToArchive:
 
 
 class ReplicaRouter:
-    """A router that reads where it doesn't write."""
+    """A router that reads from another database than it writes to."""
 
     def db_for_read(self, model, **hints):
         return ARCHIVE
@@ -42,29 +42,29 @@ class TwoDatabasesTests(HeldMixin, TestCase):
     databases = {"default", ARCHIVE}
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.here = Plain.objects.create(pk=1, name="here")
         self.there = archived.create(pk=1, name="there")
 
-    def test_the_keys_of_another_database_say_so(self):
+    def test_keys_of_another_database_end_in_its_alias(self):
         self.assertEqual(self.here.key(), "Plain.1")
         self.assertEqual(self.there.key(), "Plain.1@archive")
         self.assertEqual(CachedModel(Pair, ARCHIVE).key((1, "a@b")), "Pair.1,a%40b@archive")
 
-    def test_rows_do_not_mix(self):
+    def test_rows_of_two_databases_are_kept_apart(self):
         for _ in range(2):
             self.assertEqual(Plain.objects.cache(1).name, "here")
             self.assertEqual(archived.cache(1).name, "there")
             self.assertEqual(archived.cache(1)._state.db, ARCHIVE)
             self.assertEqual(PlainProxy.objects.db_manager(ARCHIVE).cache(1).name, "there")
-            forget()
+            empty_cache()
 
     def test_a_row_missing_in_one_is_not_found_in_the_other(self):
         Plain.objects.create(pk=2, name="here")
         with self.assertRaises(Plain.DoesNotExist):
             archived.cache(2)
 
-    def test_a_write_holds_the_row_of_its_own_database(self):
+    def test_a_write_holds_the_row_of_the_database_that_it_writes_to(self):
         Plain.objects.cache(1)
         self.there.name = "x"
         writes = (
@@ -81,7 +81,7 @@ class TwoDatabasesTests(HeldMixin, TestCase):
         with self.assertNumQueries(0):
             self.assertEqual(Plain.objects.cache(1).name, "here")
 
-    def test_a_row_saved_into_the_other_database_is_a_row_of_its_own(self):
+    def test_a_row_saved_into_the_other_database_is_another_row(self):
         Plain.objects.cache(1)
         with self.assertHeld(self.there, alias=ARCHIVE), transaction.atomic(using=ARCHIVE):
             self.here.name = "copy"
@@ -89,7 +89,7 @@ class TwoDatabasesTests(HeldMixin, TestCase):
         self.assertEqual(archived.cache(1).name, "copy")
         self.assertEqual(Plain.objects.cache(1).name, "here")
 
-    def test_an_upsert_and_a_cascade_in_the_other_database(self):
+    def test_an_upsert_and_a_cascade_in_the_other_database_hold_there(self):
         uuid = Uuid.objects.using(ARCHIVE).create(name="a")
         with self.assertHeld(uuid, alias=ARCHIVE):
             Uuid.objects.using(ARCHIVE).bulk_create(
@@ -106,7 +106,7 @@ class TwoDatabasesTests(HeldMixin, TestCase):
         with self.assertHeld(dog, Animal.objects.using(ARCHIVE).get(), alias=ARCHIVE):
             dog.delete()
 
-    def test_expire_in_the_other_database(self):
+    def test_expire_in_the_other_database_expires_there_only(self):
         archived.cache(1)
         with connections[ARCHIVE].cursor() as cursor:
             cursor.execute('UPDATE "zoo_plain" SET "name" = %s', ["x"])
@@ -116,7 +116,7 @@ class TwoDatabasesTests(HeldMixin, TestCase):
         self.assertRight(Plain, 1, ARCHIVE)
 
     @override_settings(DATABASE_ROUTERS=[ToArchive()])
-    def test_a_model_that_a_router_sends_to_another_database(self):
+    def test_a_model_that_a_router_sends_to_another_database_is_cached_for_that_one(self):
         self.assertEqual(Plain(pk=1).key(), "Plain.1@archive")
         self.assertEqual(Plain.objects.cache(1).name, "there")
         with self.assertHeld(self.there, alias=ARCHIVE):
@@ -127,7 +127,7 @@ class TwoDatabasesTests(HeldMixin, TestCase):
 
     @override_settings(DATABASE_ROUTERS=[ReplicaRouter()])
     def test_a_row_is_read_where_it_is_written_not_from_a_replica(self):
-        forget()
+        empty_cache()
         self.assertEqual(Plain.objects.get(pk=1).name, "there")
         self.assertEqual(Plain.objects.cache(1).name, "here")
         row = Plain.objects.get(pk=1)
@@ -147,17 +147,17 @@ class OneDatabaseTests(HeldMixin, TestCase):
     databases = {"default", ARCHIVE}
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(pk=1, name="a")
         self.assertEqual(canonical(ARCHIVE), ARCHIVE)
 
-    def test_the_setting_makes_them_share_keys(self):
+    def test_the_setting_makes_two_aliases_share_keys(self):
         with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
             self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1")
         self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1@archive")
 
-    def test_a_write_by_one_holds_the_row_that_the_other_reads(self):
-        archived.create(pk=1, name="a")  # it is another database in truth
+    def test_a_write_by_one_alias_holds_the_row_that_the_other_reads(self):
+        archived.create(pk=1, name="a")  # in the tests it is another database
         with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
             Plain.objects.cache(1)
             with transaction.atomic(using=ARCHIVE):

@@ -1,10 +1,10 @@
-"""Raw SQL, another program, a trigger: what Django doesn't see, `expire` tells."""
+"""`expire`, for writes that Django doesn't see: raw SQL, another program, a trigger."""
 
 from django.db import connection, transaction
 from django.test import TestCase
 
 from cars.tests.support.assertions import HeldMixin, entry
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Animal, Dog, Plain
 
 
@@ -12,17 +12,17 @@ class ExpireTests(HeldMixin, TestCase):
     SQL = 'UPDATE "zoo_plain" SET "name" = %s WHERE "id" = %s'
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a")
 
-    def test_expire_in_the_transaction_holds(self):
+    def test_expire_in_a_transaction_holds_until_the_commit(self):
         with self.assertHeld(self.row), transaction.atomic():
             with connection.cursor() as cursor:
                 cursor.execute(self.SQL, ["b", self.row.pk])
             Plain.objects.expire([self.row.pk])
         self.assertEqual(Plain.objects.cache(self.row.pk).name, "b")
 
-    def test_expire_in_autocommit_puts_the_row_as_it_is_now(self):
+    def test_expire_in_autocommit_caches_the_current_row(self):
         Plain.objects.cache(self.row.pk)
         with connection.cursor() as cursor:
             cursor.execute(self.SQL, ["b", self.row.pk])
@@ -30,7 +30,7 @@ class ExpireTests(HeldMixin, TestCase):
         Plain.objects.expire([str(self.row.pk)])
         self.assertRight(Plain, self.row.pk)
 
-    def test_expire_of_a_row_that_is_gone_leaves_nothing(self):
+    def test_expire_of_a_deleted_row_leaves_nothing(self):
         Plain.objects.cache(self.row.pk)
         with connection.cursor() as cursor:
             cursor.execute('DELETE FROM "zoo_plain"')
@@ -45,7 +45,7 @@ class ExpireTests(HeldMixin, TestCase):
                 cursor.execute('UPDATE "zoo_animal" SET "name" = %s', ["Lassie"])
             Dog.objects.expire([dog.pk])
 
-    def test_a_raw_query_reads_and_writes_nothing(self):
+    def test_a_row_from_a_raw_query_can_be_saved(self):
         (row,) = Plain.objects.raw('SELECT * FROM "zoo_plain"')
         row.name = "b"
         with self.assertHeld(row):

@@ -1,4 +1,4 @@
-"""Writes by fixtures, which save raw, and by migrations, whose models are others."""
+"""Writes by fixtures, which save raw, and by migrations, which use historical models."""
 
 import gc
 import tempfile
@@ -14,7 +14,7 @@ from django.db.migrations.state import ProjectState
 from django.test import TestCase, TransactionTestCase
 
 from cars.tests.support.assertions import HeldMixin
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Animal,
     Dog,
@@ -25,7 +25,7 @@ from cars.tests.support.zoo.models import (
     Plain,
     PlainProxy,
     Uuid,
-    nobody,
+    default_keeper,
 )
 
 
@@ -33,7 +33,7 @@ class FixtureTests(HeldMixin, TestCase):
     """`manage.py loaddata`."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def load(self, *objects, **options):
         with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +41,7 @@ class FixtureTests(HeldMixin, TestCase):
             path.write_text(serializers.serialize("json", objects, **options))
             call_command("loaddata", path, verbosity=0)
 
-    def test_rows_that_are_there_already_are_held(self):
+    def test_existing_rows_are_held(self):
         plain, uuid = Plain.objects.create(name="a"), Uuid.objects.create(name="a")
         pair = Pair.objects.create(left=1, right="a b")
         with self.assertHeld(plain, uuid):
@@ -49,13 +49,13 @@ class FixtureTests(HeldMixin, TestCase):
         self.assertEqual(Plain.objects.cache(plain.pk).name, "b")
         self.assertRight(Pair, pair.pk)
 
-    def test_rows_that_are_new_are_found(self):
+    def test_new_rows_are_found(self):
         with self.assertRaises(Plain.DoesNotExist):
             Plain.objects.cache(1000)
         self.load(Plain(pk=1000, name="b"))
         self.assertRight(Plain, 1000)
 
-    def test_a_row_known_by_its_natural_key_is_held(self):
+    def test_a_row_found_by_its_natural_key_is_held(self):
         drawer = Drawer.objects.create(name="a", size=1)
         with self.assertHeld(drawer):
             self.load(Drawer(name="a", size=2), use_natural_primary_keys=True)
@@ -70,7 +70,7 @@ class FixtureTests(HeldMixin, TestCase):
             self.load(Dog(pk=dog.pk, tricks=2))
         self.assertEqual(Dog.objects.cache(dog.pk).tricks, 2)
 
-    def test_many_to_many_relations_are_loaded(self):
+    def test_a_row_with_many_to_many_relations_is_held(self):
         pet = Pet.objects.create(name="x")
         pet.friends.add(Keeper.objects.create(name="Ann"))
         with self.assertHeld(pet):
@@ -78,20 +78,20 @@ class FixtureTests(HeldMixin, TestCase):
 
 
 class MigrationTests(HeldMixin, TransactionTestCase):
-    """A RunPython, which is given models made from the state of the migrations."""
+    """A RunPython operation, which gets historical models."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.plain = Plain.objects.create(name="a", number=1)
 
     def migrate(self, run):
-        """Run a migration of the operation RunPython(run) as `manage.py migrate` does."""
+        """Run a migration with the operation RunPython(run) as `manage.py migrate` does."""
         migration = Migration("0002_data", "zoo")
         migration.operations = [migrations.RunPython(run)]
         with connection.schema_editor(atomic=migration.atomic) as editor:
             migration.apply(ProjectState.from_apps(apps), editor)
 
-    def test_a_save_a_create_and_a_delete(self):
+    def test_a_save_a_create_and_a_delete_hold_the_rows(self):
         other = Plain.objects.create(name="other")
 
         def run(apps, editor):
@@ -107,7 +107,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
             self.migrate(run)
         self.assertRight(Plain, 1000)
 
-    def test_mass_writes(self):
+    def test_mass_writes_hold_the_rows(self):
         pk = self.plain.pk
         by_pk = {"update_conflicts": True, "unique_fields": ["pk"], "update_fields": ["name"]}
         writes = [
@@ -123,7 +123,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
             with self.assertHeld(self.plain):
                 self.migrate(lambda apps, editor, write=write: write(apps.get_model("zoo.Plain")))
 
-    def test_a_proxy_a_parent_and_a_child(self):
+    def test_writes_of_a_proxy_a_parent_and_a_child_hold_the_rows(self):
         dog = Dog.objects.create(name="Rex")
         rows = (self.plain, PlainProxy.objects.get(), dog, Animal.objects.get())
 
@@ -137,8 +137,8 @@ class MigrationTests(HeldMixin, TransactionTestCase):
         with self.assertHeld(*rows):
             self.migrate(run)
 
-    def test_deletes_that_write_other_rows(self):
-        nobody()
+    def test_deletes_that_write_other_rows_hold_them(self):
+        default_keeper()
         keeper, owner = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
         pet = Pet.objects.create(name="x", owner=keeper, vet=keeper, walker=keeper)
         guest = Pet.objects.create(name="y", home=owner)
@@ -149,7 +149,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
             model.objects.filter(pk=owner.pk).delete()
 
         def walkers(apps, editor):
-            # In the historical model `SET(nobody)` gives a keeper of the real one.
+            # In the historical model `SET(default_keeper)` gives an instance of the real Keeper.
             model = apps.get_model("zoo", "Pet")
             model.objects.filter(pk=pet.pk).update(walker=None)
 
@@ -159,13 +159,13 @@ class MigrationTests(HeldMixin, TransactionTestCase):
             self.migrate(run)
         self.assertIsNone(Pet.objects.cache(pet.pk).owner_id)
 
-    def test_set_default_alone(self):
+    def test_set_default_holds_the_referring_row(self):
         keeper = Keeper.objects.create(name="Ann")
         pet = Pet.objects.create(name="x", vet=keeper)
         with self.assertHeld(pet):
             self.migrate(lambda apps, editor: apps.get_model("zoo.Keeper").objects.all().delete())
 
-    def test_related_managers(self):
+    def test_related_managers_hold_the_row(self):
         keeper = Keeper.objects.create(name="Ann")
         pet = Pet.objects.create(name="x")
 
@@ -178,7 +178,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
         with self.assertHeld(pet):
             self.migrate(run)
 
-    def test_a_migration_that_fails_leaves_the_rows(self):
+    def test_a_migration_that_fails_leaves_the_rows_right(self):
         def run(apps, editor):
             apps.get_model("zoo", "Plain").objects.update(name="b")
             raise ZeroDivisionError
@@ -188,7 +188,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
             self.migrate(run)
         self.assertRight(Plain, self.plain.pk)
 
-    def test_the_models_of_old_migrations_go_with_them(self):
+    def test_historical_models_are_garbage_collected(self):
         models = []
 
         def run(apps, editor):
@@ -199,7 +199,7 @@ class MigrationTests(HeldMixin, TransactionTestCase):
         gc.collect()
         self.assertEqual([model() for model in models], [None] * 4)
 
-    def test_no_trace_is_left_in_the_state_of_migrations(self):
+    def test_the_state_of_migrations_is_not_changed(self):
         state = ProjectState.from_apps(apps)
         for name in ("plain", "pet", "dog", "shelf", "drawer"):
             model = state.models["zoo", name]

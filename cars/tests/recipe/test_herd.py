@@ -1,4 +1,4 @@
-"""Many readers of one cold key, and readers of a key whose lease nobody will give back."""
+"""Many readers of one cold key, and a lease whose reader has died."""
 
 import multiprocessing
 import threading
@@ -12,7 +12,7 @@ from django.test import TestCase, TransactionTestCase, override_settings, tag
 from cars.caching import events, protocol
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.lab import servers
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Plain
 from carsite import settings as site
 
@@ -20,7 +20,7 @@ PROCESSES = THREADS = 8
 
 
 class Clock:
-    """Stands in for the module `time`: sleeping takes no time, and is added up."""
+    """Replaces the module `time`: `sleep` returns at once, and its seconds are added up."""
 
     time = staticmethod(time.time)
 
@@ -35,14 +35,14 @@ class Clock:
 
 
 class DeadReaderTests(TestCase):
-    """A reader died with the lease."""
+    """A reader has died, and its lease still stands."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a")
-        forget()
+        empty_cache()
         self.cache = caches["default"]
-        self.lease = Lease("of a dead reader")
+        self.lease = Lease("dead reader")
         self.cache.cas_many({self.row.key(): Swap(ABSENT, self.lease, 60)})
         self.clock = Clock()
         self.outcomes = []
@@ -54,21 +54,21 @@ class DeadReaderTests(TestCase):
         ):
             return Plain.objects.cache(self.row.pk)
 
-    def test_others_wait_for_it_no_longer_than_they_are_told_to(self):
+    def test_other_readers_wait_no_longer_than_the_setting_says(self):
         for wait in (0, 0.25, 2):
             self.clock.slept = 0
             with self.subTest(wait), override_settings(CACHING_WAIT=wait):
                 self.assertEqual(self.read().name, "a")
                 self.assertAlmostEqual(self.clock.slept, wait)
 
-    def test_others_read_the_database_once_and_leave_the_lease_alone(self):
+    def test_another_reader_reads_the_database_once_and_leaves_the_lease(self):
         with self.assertNumQueries(1):
             self.assertEqual(self.read().name, "a")
         self.assertEqual(self.outcomes, [events.GIVEN_UP])
         standing = self.cache.gets_many([self.row.key()])[self.row.key()]
         self.assertEqual(standing.value, self.lease)
 
-    def test_others_look_rarely_while_they_wait(self):
+    def test_a_waiting_reader_polls_rarely(self):
         with (
             override_settings(CACHING_WAIT=0.25),
             mock.patch.object(self.cache, "gets_many", wraps=self.cache.gets_many) as look,
@@ -76,7 +76,7 @@ class DeadReaderTests(TestCase):
             self.read()
         self.assertLessEqual(look.call_count, 20)
 
-    def test_a_write_does_not_wait_for_it(self):
+    def test_a_writer_does_not_wait_for_the_lease(self):
         with mock.patch.object(protocol, "time", self.clock):
             self.row.name = "b"
             self.row.save()
@@ -85,7 +85,7 @@ class DeadReaderTests(TestCase):
             self.assertEqual(self.read().name, "b")
 
 
-# PostgreSQL counts the scans of each table.
+# Only PostgreSQL counts the scans of each table.
 if connection.vendor == "postgresql":
 
     @tag("processes")
@@ -97,14 +97,14 @@ if connection.vendor == "postgresql":
             if not servers.has_memcached():
                 raise SkipTest("no Memcached: put `memcached` on the PATH")
             super().setUpClass()
-            # The keys of the tests have the process in them; these are the same in all.
+            # The tests' usual keys contain the process id; these are the same in all processes.
             address = cls.enterClassContext(servers.memcached())
             cls.enterClassContext(override_settings(CACHES=site.caches([address])))
 
-        # With 64 of them on a few cores, the turn of who has the lease can take longer to come
-        # than the others wait by default.
+        # With 64 threads on a few cores, the reader with the lease may be scheduled later than the
+        # others wait by default.
         @override_settings(CACHING_WAIT=60, CACHING_LEASE=120)
-        def test_one_select_reaches_the_table(self):
+        def test_one_select_reaches_the_database(self):
             row = Plain.objects.create(name="a")
             caches["default"].clear()
             before = self.scans()
@@ -117,8 +117,8 @@ if connection.vendor == "postgresql":
             self.assertLessEqual({*outcomes}, {events.MISS, events.WAITED, events.HIT})
 
         def read_by_all(self, pk):
-            """Return the name that each thread has read, and how its lookup ended."""
-            connections.close_all()  # a child must not have this one's connections
+            """Return, for each thread, the name that it has read and the outcome."""
+            connections.close_all()  # a child must not inherit connections
             context = multiprocessing.get_context("fork")
             start = context.Barrier(PROCESSES * THREADS)
             results = context.Queue()
@@ -131,11 +131,11 @@ if connection.vendor == "postgresql":
             found = [results.get(timeout=120) for _ in children]
             for child in children:
                 child.join()
-            return [result for its in found for result in its]
+            return [result for of_process in found for result in of_process]
 
         def scans(self):
-            """Return how often the table was scanned, by an index or without."""
-            # Who has left has handed in their counts.
+            """Return how often the table was scanned, with or without an index."""
+            # A connection reports its counts when it is closed.
             deadline = time.monotonic() + 30
             while self.ask(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -143,7 +143,7 @@ if connection.vendor == "postgresql":
             ):
                 self.assertLess(time.monotonic(), deadline, "a connection is still open")
                 time.sleep(0.01)
-            self.ask("SELECT pg_stat_force_next_flush()")  # our own
+            self.ask("SELECT pg_stat_force_next_flush()")  # of this connection
             return self.ask(
                 "SELECT seq_scan + coalesce(idx_scan, 0) FROM pg_stat_user_tables"
                 " WHERE relname = %s",

@@ -1,4 +1,4 @@
-"""What stands under a key, and the admin's box that shows it."""
+"""`inspect` tells what stands under a key, and the admin shows it."""
 
 import socket
 from time import time
@@ -12,16 +12,16 @@ from cars.caching.entries import ABSENT, Holds, Lease, State, Swap
 from cars.caching.inspection import Standing, inspect
 from cars.caching.protocol import setting
 from cars.models import Car
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.other_clients import in_local_memory
 from carsite import settings as site
 
 
-class Inspections:
-    """What both caches have in common."""
+class InspectionTests:
+    """The tests for both backends."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.car = Car.objects.create(make="Toyota")
         self.key = self.car.key()
 
@@ -29,15 +29,15 @@ class Inspections:
         cache.delete(self.key)
         cache.cas_many({self.key: Swap(ABSENT, value, timeout)})
 
-    def test_a_row_is_cached_since_it_was_filled(self):
-        forget()
+    def test_a_row_is_reported_with_its_age_and_size(self):
+        empty_cache()
         Car.objects.cache(self.car.pk)
         entry = inspect(self.car)
         self.assertEqual((entry.state, entry.key), (State.ROW, self.key))
         self.assertAlmostEqual(entry.age, 0, delta=3)
         self.assertGreater(entry.size, 10)
 
-    def test_its_age_is_what_it_has_used_of_its_time(self):
+    def test_the_age_is_the_timeout_minus_the_time_left(self):
         row = cache.gets_many([self.key])[self.key].value
         self.put(row, 600)
         self.assertAlmostEqual(inspect(self.car).age, 3000, delta=3)
@@ -50,18 +50,18 @@ class Inspections:
         with override_settings(CACHING_HOLD=1000):
             entry = inspect(self.car)
         self.assertEqual(entry.state, State.HOLDS)
-        self.assertGreaterEqual(entry.age, 900)  # to the second: what is kept longer counts too
+        self.assertGreaterEqual(entry.age, 900)  # exact to the second: the extra TICK is counted
         self.assertLess(entry.age, 910)
 
-    def test_nothing_is_not_there_and_something_else_is_said_to_be(self):
+    def test_nothing_and_another_value_are_told_apart(self):
         cache.delete(self.key)
         self.assertEqual(inspect(self.car), Standing(self.key, State.NOTHING))
-        cache.set(self.key, "a text")
+        cache.set(self.key, "a string")
         self.assertEqual(inspect(self.car).state, State.OTHER)
 
 
-class MemcachedTests(MemcachedMixin, Inspections, TestCase):
-    def test_looking_is_no_access(self):
+class MemcachedInspectionTests(MemcachedMixin, InspectionTests, TestCase):
+    def test_inspecting_does_not_count_as_an_access(self):
         name = cache.make_and_validate_key(self.key)
 
         def fetched():
@@ -75,9 +75,9 @@ class MemcachedTests(MemcachedMixin, Inspections, TestCase):
         cache.get(self.key)
         self.assertTrue(fetched())
 
-    def test_a_server_that_is_away_is_no_error(self):
+    def test_a_server_that_is_down_is_reported_as_no_answer(self):
         with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))  # and doesn't listen
+            taken.bind(("127.0.0.1", 0))  # but doesn't listen
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             for servers in ([address], [address, address.replace("127.0.0.1", "localhost")]):
                 with override_settings(CACHES=site.caches(servers)):
@@ -85,18 +85,18 @@ class MemcachedTests(MemcachedMixin, Inspections, TestCase):
 
 
 @in_local_memory
-class LocalMemoryTests(Inspections, TestCase):
+class LocalMemoryInspectionTests(InspectionTests, TestCase):
     pass
 
 
-class BoxTests(TestCase):
+class AdminInspectionTests(TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.client.force_login(User.objects.create_superuser("root"))
         self.car = Car.objects.create(make="Toyota")
         self.url = f"/admin/cars/car/{self.car.pk}/change/"
 
-    def test_it_says_what_stands_there(self):
+    def test_the_page_of_a_car_says_what_stands_under_its_key(self):
         page = self.client.get(self.url)
         self.assertContains(page, "In the cache</h2>")
         for text in ("A row: reads", self.car.key(), " UTC (", " bytes"):
@@ -104,9 +104,9 @@ class BoxTests(TestCase):
         cache.delete(self.car.key())
         self.assertContains(self.client.get(self.url), "Nothing: the next")
 
-    def test_it_says_when_the_cache_does_not_answer(self):
+    def test_the_page_of_a_car_says_that_the_cache_does_not_answer(self):
         with patch("cars.caching.inspection.caches", {}):
             self.assertContains(self.client.get(self.url), "The cache doesn’t answer.")
 
-    def test_a_car_that_is_being_added_has_none(self):
+    def test_the_page_that_adds_a_car_says_nothing_of_the_cache(self):
         self.assertNotContains(self.client.get("/admin/cars/car/add/"), "In the cache")

@@ -1,4 +1,4 @@
-"""Instances made from the values of a row: the very same as Django's own."""
+"""Instances made from the values of a row: equal to those that Django makes."""
 
 from unittest import mock
 
@@ -16,42 +16,42 @@ from cars.tests.support.zoo.models import Everything, Pet
 
 
 def made(model):
-    """Return a new instance of `model` whose values are numbers from 1 on."""
-    table = CachedModel(model, "archive")
-    return make_instance(table, list(range(1, len(table.names) + 1)))
+    """Return a new instance of `model` whose values are the numbers from 1 on."""
+    cached = CachedModel(model, "archive")
+    return make_instance(cached, list(range(1, len(cached.names) + 1)))
 
 
 def attributes(instance):
-    """Return all that an instance has, in its order, and what its state has."""
-    _ = instance._state.fields_cache  # made when it is first asked for
+    """Return all attributes of an instance, in their order, and those of its state."""
+    _ = instance._state.fields_cache  # Django creates it on first access
     return list((vars(instance) | {"_state": vars(instance._state)}).items())
 
 
-class SameTests(SimpleTestCase):
-    def test_they_have_what_from_db_gives_them(self):
+class SameAsDjangoTests(SimpleTestCase):
+    def test_they_have_the_attributes_that_from_db_gives(self):
         for model in cached_models():
             with self.subTest(model):
-                table = CachedModel(model, "archive")
-                values = list(range(1, len(table.names) + 1))
-                djangos = model.from_db("archive", table.names, values)
-                instance = make_instance(table, values)
+                cached = CachedModel(model, "archive")
+                values = list(range(1, len(cached.names) + 1))
+                djangos = model.from_db("archive", cached.names, values)
+                instance = make_instance(cached, values)
                 self.assertIs(type(instance), model)
                 self.assertEqual(attributes(instance), attributes(djangos))
                 self.assertIs(type(instance._state), type(djangos._state))
                 self.assertEqual(instance, djangos)
 
-    def test_a_related_object_is_not_taken_from_another_instance(self):
+    def test_two_instances_do_not_share_their_state(self):
         one, other = made(Pet), made(Pet)
         self.assertIsNot(one._state, other._state)
         self.assertEqual(one._state.fields_cache, {})
         self.assertIsNot(one._state.fields_cache, other._state.fields_cache)
 
 
-class OwnWaysTests(SimpleTestCase):
-    """What a model does itself when an instance is made is done."""
+class CustomInstanceTests(SimpleTestCase):
+    """Code of a model that takes part in making an instance is called."""
 
     def assertIsMadeByDjango(self, model, is_so=True):
-        made(model)  # what is plain is found out before the patch
+        made(model)  # whether the model is plain is memoized before the patch
         init = models.Model.__init__
         with mock.patch.object(models.Model, "__init__", autospec=True, side_effect=init) as called:
             made(model)
@@ -65,11 +65,11 @@ class OwnWaysTests(SimpleTestCase):
         plain = [model for model in cached_models() if _is_plain(model)]
         self.assertGreater(len(plain), 20)
 
-    def test_fields_with_descriptors_of_their_own_are_set_by_them(self):
+    def test_fields_with_custom_descriptors_are_set_by_django(self):
         self.assertIsMadeByDjango(Everything)  # a FileField
 
     @isolate_apps("cars")
-    def test_a_from_db_of_its_own_is_called(self):
+    def test_a_custom_from_db_is_called(self):
         class Loaded(models.Model):
             name = models.CharField()
 
@@ -82,7 +82,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertEqual(made(Loaded).loaded, {"id": 1, "name": 2})
 
     @isolate_apps("cars")
-    def test_an_init_of_its_own_is_called(self):
+    def test_a_custom_init_is_called(self):
         class Initialised(models.Model):
             def __init__(self, *args, **kwargs):
                 super().__init__(*args, **kwargs)
@@ -91,7 +91,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertEqual(made(Initialised).was, 1)
 
     @isolate_apps("cars")
-    def test_a_new_of_its_own_is_called(self):
+    def test_a_custom_new_is_called(self):
         class New(models.Model):
             def __new__(cls, *args):
                 instance = super().__new__(cls)
@@ -101,7 +101,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertTrue(made(New).is_new)
 
     @isolate_apps("cars")
-    def test_the_init_of_a_mixin_is_called_on_either_side(self):
+    def test_the_init_of_a_mixin_is_called_before_or_after_model(self):
         class Mixin:
             def __init__(self, *args, **kwargs):
                 super().__init__(*args, **kwargs)
@@ -117,7 +117,7 @@ class OwnWaysTests(SimpleTestCase):
             self.assertTrue(made(model).mixed)
 
     @isolate_apps("cars")
-    def test_a_setattr_of_its_own_is_called(self):
+    def test_a_custom_setattr_is_called(self):
         class Watched(models.Model):
             def __setattr__(self, name, value):
                 super().__setattr__(name, value)
@@ -126,7 +126,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertIn("id", made(Watched).names)
 
     @isolate_apps("cars")
-    def test_a_descriptor_of_a_fields_own_is_asked(self):
+    def test_a_custom_descriptor_of_a_field_is_used(self):
         class Doubled(DeferredAttribute):
             def __set__(self, instance, value):
                 vars(instance)[self.field.attname] = 2 * value
@@ -140,7 +140,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertEqual(made(Doubling).number, 4)
 
     @isolate_apps("cars")
-    def test_a_field_that_puts_nothing_on_its_class_is_set(self):
+    def test_a_field_without_a_descriptor_is_set(self):
         class BareField(models.IntegerField):
             def contribute_to_class(self, cls, name, private_only=False):
                 self.set_attributes_from_name(name)
@@ -153,7 +153,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertEqual(made(Bare).number, 2)
 
     @isolate_apps("cars")
-    def test_a_metaclass_that_makes_instances_its_own_way_does(self):
+    def test_a_metaclass_with_a_custom_call_is_used(self):
         class Counting(type(models.Model)):
             def __call__(cls, *args, **kwargs):
                 instance = super().__call__(*args, **kwargs)
@@ -166,7 +166,7 @@ class OwnWaysTests(SimpleTestCase):
         self.assertTrue(made(Called).counted)
 
     @isolate_apps("cars")
-    def test_what_others_have_made_of_djangos_own_init_is_called(self):
+    def test_a_patched_model_init_is_called(self):
         class Late(models.Model):
             pass
 
@@ -181,13 +181,13 @@ class OwnWaysTests(SimpleTestCase):
 
     def test_receivers_of_init_signals_are_called(self):
         for signal in (pre_init, post_init):
-            heard = []
+            received = []
 
-            def receiver(sender, heard=heard, **kwargs):
-                heard.append(sender)
+            def receiver(sender, received=received, **kwargs):
+                received.append(sender)
 
             with self.subTest(signal), connected(signal, receiver, Car):
                 made(Car)
-                self.assertEqual(heard, [Car])
-                self.assertIsMadeByDjango(Pet, False)  # whom nobody listens to
+                self.assertEqual(received, [Car])
+                self.assertIsMadeByDjango(Pet, False)  # has no receivers
             self.assertIsMadeByDjango(Car, False)

@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of a call, a fork in the middle of a transaction, a lost connection."""
+"""Ctrl-C during a call, a fork during a transaction, a lost connection."""
 
 import os
 import signal
@@ -13,47 +13,47 @@ from cars.caching import databases, protocol
 from cars.caching.entries import ABSENT, Holds, Lease, Swap
 from cars.caching.transactions import ON_CONNECTION, settle_all
 from cars.tests.support.caches import MemcachedMixin
-from cars.tests.support.other_clients import ClientsTestCase, elsewhere, read, standing
+from cars.tests.support.other_clients import ClientsTestCase, entry_under, in_another_thread, read
 from cars.tests.support.zoo.models import Plain
 
 
 def interrupted():
-    """Press Ctrl-C whenever the client waits for an answer in this block."""
+    """Raise KeyboardInterrupt whenever the client waits for an answer in this block."""
     return patch.object(base, "_recv", side_effect=KeyboardInterrupt)
 
 
 class InterruptedCallTests(MemcachedMixin, ClientsTestCase):
     """The next call must not read the answer to the one that was interrupted."""
 
-    def assert_the_next_call_reads_its_own_answer(self, call, *args):
-        cache.set("another", "its own")
+    def assertNextCallIsRight(self, call, *args):
+        cache.set("another", "its value")
         with interrupted(), self.assertRaises(KeyboardInterrupt):
             call(*args)
-        self.assertEqual(cache.get("another"), "its own")
+        self.assertEqual(cache.get("another"), "its value")
         self.assertTrue(cache.has_key("another"))
 
-    def test_a_get(self):
-        self.assert_the_next_call_reads_its_own_answer(cache.get, self.key)
+    def test_an_interrupted_get_leaves_no_answer_behind(self):
+        self.assertNextCallIsRight(cache.get, self.key)
 
-    def test_a_get_of_many(self):
-        self.assert_the_next_call_reads_its_own_answer(cache.get_many, [self.key, "b"])
+    def test_an_interrupted_get_many_leaves_no_answer_behind(self):
+        self.assertNextCallIsRight(cache.get_many, [self.key, "b"])
 
-    def test_a_gets(self):
-        self.assert_the_next_call_reads_its_own_answer(cache.gets_many, [self.key, "b"])
+    def test_an_interrupted_gets_leaves_no_answer_behind(self):
+        self.assertNextCallIsRight(cache.gets_many, [self.key, "b"])
 
-    def test_a_set(self):
-        self.assert_the_next_call_reads_its_own_answer(cache.set, "b", "not its own")
+    def test_an_interrupted_set_leaves_no_answer_behind(self):
+        self.assertNextCallIsRight(cache.set, "b", "another value")
 
-    def test_a_cas(self):
+    def test_an_interrupted_cas_leaves_no_answer_behind(self):
         swap = Swap(ABSENT, Lease("reader"), 10)
-        self.assert_the_next_call_reads_its_own_answer(cache.cas_many, {"a": swap, "b": swap})
+        self.assertNextCallIsRight(cache.cas_many, {"a": swap, "b": swap})
 
-    def test_a_delete(self):
-        self.assert_the_next_call_reads_its_own_answer(cache.delete, "b")
+    def test_an_interrupted_delete_leaves_no_answer_behind(self):
+        self.assertNextCallIsRight(cache.delete, "b")
 
 
 class InterruptedTransactionTests(ClientsTestCase):
-    def test_a_hold_that_is_interrupted_is_withdrawn_with_its_transaction(self):
+    def test_an_interrupted_hold_is_withdrawn_when_its_transaction_is_rolled_back(self):
         put = protocol.hold
 
         def put_and_interrupt(*args):
@@ -72,7 +72,7 @@ class InterruptedTransactionTests(ClientsTestCase):
                 with patch.object(protocol, function, side_effect=KeyboardInterrupt):
                     with transaction.atomic():
                         self.rename(function)
-            self.assertEqual(elsewhere(read, self.plain.pk)[0], function)
+            self.assertEqual(in_another_thread(read, self.plain.pk)[0], function)
             self.assertEqual(read(self.plain.pk), (function, "miss"))
             self.assertEqual(read(self.plain.pk), (function, "hit"))
 
@@ -90,32 +90,32 @@ class InterruptedTransactionTests(ClientsTestCase):
                     try:
                         with transaction.atomic():
                             self.rename(f"done {done}")
-                    except BaseException as error:  # psycopg covers it by an error of its own
+                    except BaseException as error:  # psycopg replaces it with another error
                         self.assertIsInstance(error, (KeyboardInterrupt, Exception))
-                seen = elsewhere(read, self.plain.pk)
-                self.assertEqual(seen[0], elsewhere(Plain.objects.get).name)
+                seen = in_another_thread(read, self.plain.pk)
+                self.assertEqual(seen[0], in_another_thread(Plain.objects.get).name)
                 settle_all()
                 if not connection.get_autocommit():
                     transaction.rollback()
                     transaction.set_autocommit(True)
                 settle_all()
                 truth = Plain.objects.get().name
-                self.assertEqual(elsewhere(read, self.plain.pk)[0], truth)
+                self.assertEqual(in_another_thread(read, self.plain.pk)[0], truth)
                 self.assertEqual(read(self.plain.pk), (truth, "hit"))
 
 
 class LostConnectionTests(ClientsTestCase):
-    """Nobody knows whether the COMMIT has been done: the holds stay to their deadline."""
+    """Whether the COMMIT was done is unknown: the holds stay until their deadline."""
 
-    def assert_held(self):
+    def assertStaysHeld(self):
         truth = Plain.objects.get().name
         for _ in range(2):
             settle_all()
             self.assertEqual(read(self.plain.pk), (truth, "held"))
-            self.assertEqual(elsewhere(read, self.plain.pk), (truth, "held"))
+            self.assertEqual(in_another_thread(read, self.plain.pk), (truth, "held"))
         self.assertNotIn(ON_CONNECTION, connections["default"].__dict__)
 
-    def test_a_connection_that_breaks_in_the_commit(self):
+    def test_a_row_stays_held_if_the_connection_breaks_in_the_commit(self):
         commit = connection._commit
         for done in (False, True):
 
@@ -129,40 +129,40 @@ class LostConnectionTests(ClientsTestCase):
                 with patch.object(connection, "_commit", lose_it), self.assertRaises(DatabaseError):
                     with transaction.atomic():
                         self.rename(f"done {done}")
-                self.assert_held()
+                self.assertStaysHeld()
 
-    def test_a_connection_that_is_closed_inside_the_transaction(self):
+    def test_a_row_stays_held_if_the_connection_is_closed_inside_the_transaction(self):
         with transaction.atomic():
             self.rename()
             connection.close()
             settle_all()
         self.assertEqual(Plain.objects.get().name, "old")
-        self.assert_held()
+        self.assertStaysHeld()
 
-    def test_a_connection_that_is_closed_after_the_rollback_before_anybody_looked(self):
+    def test_a_row_stays_held_if_the_connection_is_closed_before_the_rollback_is_noticed(self):
         with self.assertRaises(ValueError), transaction.atomic():
             self.rename()
             raise ValueError
         connection.close()
-        self.assert_held()
+        self.assertStaysHeld()
 
 
 if connection.vendor == "postgresql":
 
     class TerminatedTests(LostConnectionTests):
-        def test_a_connection_that_the_server_terminates_before_the_commit(self):
+        def test_a_row_stays_held_if_the_server_terminates_the_connection(self):
             def terminate(pid):
                 with connection.cursor() as cursor:
                     cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
             with self.assertRaises(OperationalError), transaction.atomic():
                 self.rename()
-                elsewhere(terminate, connection.connection.info.backend_pid)
-            self.assert_held()
+                in_another_thread(terminate, connection.connection.info.backend_pid)
+            self.assertStaysHeld()
 
 
 def in_child(work):
-    """Return what `work` returns in a forked child, as text."""
+    """Return what `work` returns in a forked child, as a string."""
     receive, send = os.pipe()
     child = os.fork()
     if not child:
@@ -181,25 +181,26 @@ def in_child(work):
 
 
 class ForkTests(ClientsTestCase):
-    def test_a_child_leaves_the_holds_of_its_parent_alone(self):
+    def test_a_child_does_not_release_the_holds_of_its_parent(self):
         def work():
-            its = connections["default"]
-            its.__dict__[ON_CONNECTION].finish()
-            # As it looks when the transaction is over, without using the parent's connection.
-            its.run_on_commit, its.in_atomic_block, its.autocommit = [], False, True
+            inherited = connections["default"]
+            inherited.__dict__[ON_CONNECTION].finish()
+            # The state after the end of a transaction, without using the parent's connection.
+            inherited.run_on_commit, inherited.in_atomic_block = [], False
+            inherited.autocommit = True
             settle_all()
-            return ON_CONNECTION in its.__dict__
+            return ON_CONNECTION in inherited.__dict__
 
         with transaction.atomic():
             self.rename()
-            # The child has the parent's keys.
+            # The child uses the parent's keys.
             with patch("cars.tests.support.caches.getpid", return_value=os.getpid()):
                 self.assertEqual(in_child(work), "False")
-            self.assertIsInstance(standing(self.key), Holds)
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+            self.assertIsInstance(entry_under(self.key), Holds)
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_a_row_in_memory_of_one_process_is_not_another_ones(self):
+    def test_an_in_memory_database_has_another_identity_in_each_process(self):
         def identity(name):
             engine = {"ENGINE": "django.db.backends.sqlite3", "HOST": "", "PORT": "", "NAME": name}
             with patch.object(connection, "settings_dict", engine):
@@ -210,7 +211,7 @@ class ForkTests(ClientsTestCase):
 
 
 class ForkedClientTests(MemcachedMixin, SimpleTestCase):
-    def test_a_child_has_a_client_of_its_own(self):
+    def test_a_child_has_another_client(self):
         cache.set("one", 1)
         before = cache._cache
 

@@ -1,4 +1,4 @@
-"""Which key a row has: one for each row, and one that Memcached takes."""
+"""The keys of rows: one for each row, and valid for Memcached."""
 
 import uuid
 import warnings
@@ -12,10 +12,10 @@ from django.test import SimpleTestCase, TestCase
 
 from cars.caching.registry import CachedModel
 from cars.tests.support.assertions import HeldMixin, entry
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Amount, Keeper, License, Moment, Pair, Plain, Text, Uuid
 
-TEXTS = [
+STRINGS = [
     "",
     "a",
     "A",
@@ -26,7 +26,7 @@ TEXTS = [
     "a\r\nset x 0 0 1",
     "\x01\x7f",
     "Škoda",
-    "S\u030ckoda",  # the same to the eye, another text to the database
+    "S\u030ckoda",  # looks the same, but is another string
     "車🚗",
     "%",
     "%25",
@@ -47,11 +47,11 @@ TEXTS = [
 ]
 
 
-class KeyTests(SimpleTestCase):
+class RowKeyTests(SimpleTestCase):
     def key(self, model, pk):
         return CachedModel(model, "default").key(pk)
 
-    def test_a_row_has_one_key_however_its_pk_is_written(self):
+    def test_equal_pks_have_one_key(self):
         one = uuid.UUID("12345678123456781234567812345678")
         noon = datetime(2026, 1, 1, 12, tzinfo=UTC)
         same = {
@@ -66,20 +66,20 @@ class KeyTests(SimpleTestCase):
             with self.subTest(model.__name__):
                 self.assertEqual(len({self.key(model, pk) for pk in pks}), 1, pks)
 
-    def test_two_rows_have_two_keys(self):
+    def test_different_pks_have_different_keys(self):
         pairs = [(1, "1"), (11, ""), (1, "1,"), (1, ",1"), (1, "%2C1"), (1, "x" * 500)]
-        for model, pks in ((Text, TEXTS), (Pair, pairs), (Plain, [1, -1, 11, 2**62])):
+        for model, pks in ((Text, STRINGS), (Pair, pairs), (Plain, [1, -1, 11, 2**62])):
             keys = [self.key(model, pk) for pk in pks]
             for (one, key), (two, other) in combinations(zip(pks, keys, strict=True), 2):
                 self.assertNotEqual(key, other, (one, two))
 
-    def test_a_key_reads_as_model_dot_pk(self):
+    def test_a_key_is_the_model_name_a_dot_and_the_pk(self):
         self.assertEqual(self.key(Plain, 1), "Plain.1")
         self.assertEqual(self.key(Text, "a b"), "Text.a%20b")
         self.assertEqual(self.key(Pair, (1, "a b")), "Pair.1,a%20b")
 
-    def test_memcached_takes_every_key(self):
-        for text in TEXTS:
+    def test_every_key_is_valid_for_memcached(self):
+        for text in STRINGS:
             for key in (self.key(Text, text), self.key(Pair, (1, text))):
                 self.assertLess(len(key), 150)
                 self.assertTrue(key.isascii())
@@ -91,29 +91,29 @@ class KeyTests(SimpleTestCase):
                 self.key(model, None)
 
 
-class ReadingTests(HeldMixin, TestCase):
+class ReadingByKeyTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
 
-    def test_texts_make_the_round_trip(self):
-        texts = [text for text in TEXTS if "\x00" not in text]
+    def test_rows_with_string_pks_are_read_and_written(self):
+        strings = [text for text in STRINGS if "\x00" not in text]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            for number, text in enumerate(texts):
+            for number, text in enumerate(strings):
                 Text.objects.create(id=text, name=str(number))
                 self.assertRight(Text, text)
                 self.assertEqual(Text.objects.cache(text).name, str(number))
             with self.assertNumQueries(0):
-                found = Text.objects.cache_many(texts)
-            self.assertEqual([row.id for row in found.values()], texts)
-            forget()
+                found = Text.objects.cache_many(strings)
+            self.assertEqual([row.id for row in found.values()], strings)
+            empty_cache()
             with self.assertNumQueries(1):
-                self.assertEqual(list(Text.objects.cache_many(texts)), texts)
-            for text in texts[1:]:
+                self.assertEqual(list(Text.objects.cache_many(strings)), strings)
+            for text in strings[1:]:
                 Text(id=text, name="new").save()
                 self.assertRight(Text, text)
 
-    def test_other_pks_make_the_round_trip(self):
+    def test_rows_with_other_pks_are_read_and_written(self):
         noon = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
         for row in (
             Uuid(name="x"),
@@ -128,21 +128,21 @@ class ReadingTests(HeldMixin, TestCase):
                 row.name = "new"
                 row.save()
 
-    def test_a_pk_is_found_as_it_was_asked_for(self):
+    def test_rows_are_returned_by_the_pks_that_were_passed(self):
         row = Plain.objects.create(name="a")
         found = Plain.objects.cache_many([str(row.pk), row.pk, 0])
         self.assertEqual(list(found), [str(row.pk), row.pk])
         self.assertEqual(list(Plain.objects.cache_many(iter([row.pk]))), [row.pk])
 
-    def test_a_uuid_as_text_is_a_hit(self):
+    def test_a_uuid_as_a_string_is_a_hit(self):
         row = Uuid.objects.create(name="a")
         Uuid.objects.cache(row.pk)
         with self.assertNumQueries(0):
             self.assertEqual(Uuid.objects.cache(str(row.pk)), row)
             self.assertEqual(Uuid.objects.cache(row.pk.hex), row)
 
-    def test_what_is_no_pk_raises_what_get_raises(self):
-        unfit = {
+    def test_an_invalid_pk_raises_what_get_raises(self):
+        invalid = {
             Plain: ["abc", "", "1.5", object(), (), None, [1], {}, 10**30, -(10**30), Plain()],
             Uuid: ["abc", 1, None, object()],
             Amount: ["abc", None, object()],
@@ -150,7 +150,7 @@ class ReadingTests(HeldMixin, TestCase):
             Pair: [1, "1b", (1,), (1, "a", 2), ("x", "a"), (1, None), (None, "a")],
             Text: [None],
         }
-        for model, pks in unfit.items():
+        for model, pks in invalid.items():
             for pk in pks:
                 with self.subTest(model=model.__name__, pk=pk):
                     with self.assertRaises(Exception) as get:
@@ -158,11 +158,11 @@ class ReadingTests(HeldMixin, TestCase):
                     with self.assertRaises(type(get.exception)):
                         model.objects.cache(pk)
 
-    def test_none_among_others_is_left_out(self):
+    def test_none_among_other_pks_is_left_out(self):
         row = Plain.objects.create(name="a")
         self.assertEqual(list(Plain.objects.cache_many([None, row.pk])), [row.pk])
 
-    def test_django_finds_the_row_by_its_key(self):
+    def test_djangos_cache_finds_the_row_by_its_key(self):
         row = Text.objects.create(id="a b " * 100)
         self.assertEqual(caches["default"].get(row.key()), row)
         self.assertTrue(caches["default"].has_key(row.key()))

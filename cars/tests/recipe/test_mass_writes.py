@@ -1,4 +1,4 @@
-"""update(), bulk_update(), bulk_create() and raw SQL: no signal tells of them."""
+"""update() and bulk_update(), which send no signals."""
 
 from unittest import mock
 
@@ -11,7 +11,7 @@ from django.test import TestCase
 
 from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, run
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Animal,
     Dog,
@@ -28,7 +28,7 @@ from cars.tests.support.zoo.models import (
 
 class UpdateTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.one, self.two, self.other = (
             Plain.objects.create(name=name, number=number)
             for number, name in enumerate(["a", "a", "b"])
@@ -50,22 +50,22 @@ class UpdateTests(HeldMixin, TestCase):
             Plain.objects.filter(pk=self.one.pk).update(name="c")
             Plain.objects.filter(pk=self.one.pk).update(name="d")
 
-    def test_a_row_that_an_update_makes_match_no_more_is_held(self):
+    def test_a_row_that_no_longer_matches_after_the_update_is_held(self):
         with self.assertHeld(self.one, self.two):
             Plain.objects.filter(name="a", number__lt=5).update(name="z", number=9)
 
-    def test_an_annotated_update(self):
+    def test_an_annotated_update_holds_its_rows(self):
         rows = Plain.objects.annotate(more=F("number") + 1).filter(more=2)
         with self.assertHeld(self.two):
             self.assertEqual(rows.update(number=F("more") * 10), 1)
 
-    def test_an_update_by_a_subquery(self):
+    def test_an_update_with_a_subquery_holds_its_rows(self):
         same = Plain.objects.filter(name=OuterRef("name")).order_by("-number")
         with self.assertHeld(self.one):
             Plain.objects.filter(pk=self.one.pk).update(number=Subquery(same.values("number")[:1]))
         self.assertEqual(Plain.objects.get(pk=self.one.pk).number, 1)
 
-    def test_an_ordered_distinct_values_extra_or_locking_update(self):
+    def test_an_ordered_distinct_values_extra_or_locking_update_holds_its_rows(self):
         queries = {
             "ordered": Plain.objects.order_by("-name"),
             "ordered by an expression": Plain.objects.order_by(Concat("name", Value("x")).desc()),
@@ -83,7 +83,7 @@ class UpdateTests(HeldMixin, TestCase):
             with self.subTest(kind), self.assertHeld(self.one, self.two, self.other):
                 self.assertEqual(rows.update(number=100 + number), 3)
 
-    def test_an_update_across_a_join(self):
+    def test_an_update_across_a_join_holds_its_rows(self):
         keeper = Keeper.objects.create(name="Ann")
         pet, other = (Pet.objects.create(name=name, owner=keeper) for name in ("x", "y"))
         Pet.objects.create(name="x")
@@ -93,7 +93,7 @@ class UpdateTests(HeldMixin, TestCase):
             rows = Pet.objects.filter(owner__pets__owner__name="Ann")
             self.assertEqual(rows.update(name="w"), 2)
 
-    def test_an_update_of_what_was_grouped(self):
+    def test_an_update_of_grouped_rows_holds_its_rows(self):
         keeper = Keeper.objects.create(name="Ann")
         pet = Pet.objects.create(name="x", owner=keeper)
         pet.friends.add(keeper, Keeper.objects.create(name="Bob"))
@@ -103,7 +103,7 @@ class UpdateTests(HeldMixin, TestCase):
             self.assertEqual(rows.update(name="z"), 1)
         self.assertEqual(Pet.objects.get(pk=lonely.pk).name, "y")
 
-    def test_an_update_through_a_related_manager(self):
+    def test_an_update_through_a_related_manager_holds_its_rows(self):
         keeper = Keeper.objects.create(name="Ann")
         pet = Pet.objects.create(name="x", owner=keeper)
         pet.friends.add(keeper)
@@ -115,25 +115,25 @@ class UpdateTests(HeldMixin, TestCase):
         with self.assertHeld(tag):
             self.assertEqual(pet.tags.update(word="y"), 1)
 
-    def test_the_methods_of_somebodys_own_queryset_hold(self):
+    def test_an_update_after_a_custom_queryset_method_holds_its_rows(self):
         shelf = Shelf.objects.create(name="a")
         with self.assertHeld(shelf):
             Shelf.objects.named("a").update(name="b")
 
-    def test_an_asynchronous_update_holds(self):
+    def test_an_asynchronous_update_holds_its_rows(self):
         with self.assertHeld(self.one):
             run(lambda: Plain.objects.filter(pk=self.one.pk).aupdate(name="z"))
 
     def test_an_update_after_distinct_on_a_field_holds_what_it_writes(self):
         rows = Plain.objects.distinct("name")
-        if django.VERSION >= (6, 1):  # refuses it, and says so
+        if django.VERSION >= (6, 1):  # raises an error
             with self.assertRaisesMessage(TypeError, "distinct"):
                 rows.update(name="z")
             return
         with self.assertHeld(self.one, self.two, self.other):
             self.assertEqual(rows.update(name="z"), 3)
 
-    def test_more_rows_than_one_query_takes_are_updated_in_chunks(self):
+    def test_more_rows_than_a_chunk_are_updated_in_chunks(self):
         with (
             mock.patch.object(queryset, "CHUNK", 2),
             self.assertHeld(self.one, self.two, self.other),
@@ -141,7 +141,7 @@ class UpdateTests(HeldMixin, TestCase):
             self.assertEqual(Plain.objects.update(name="c"), 3)
         self.assertEqual(set(Plain.objects.values_list("name", flat=True)), {"c"})
 
-    def test_what_django_refuses_is_refused_in_the_same_words(self):
+    def test_what_django_refuses_is_refused_with_the_same_message(self):
         refused = {
             "sliced": lambda rows: rows[:1],
             "combined": lambda rows: rows.union(rows.all()),
@@ -151,20 +151,22 @@ class UpdateTests(HeldMixin, TestCase):
             with self.subTest(kind):
                 with self.assertRaises(Exception) as django:
                     refuse(Keeper.objects.all()).update(name="c")
-                with self.assertRaises(type(django.exception)) as ours:
+                with self.assertRaises(type(django.exception)) as raised:
                     refuse(Plain.objects.all()).update(name="c")
-                said = str(ours.exception).replace("plain", "keeper").replace("Plain", "Keeper")
-                self.assertEqual(said, str(django.exception))
+                message = (
+                    str(raised.exception).replace("plain", "keeper").replace("Plain", "Keeper")
+                )
+                self.assertEqual(message, str(django.exception))
         self.assertEqual(Plain.objects.filter(name="c").count(), 0)
 
     def test_an_update_of_no_rows_checks_its_arguments(self):
         with self.assertRaises(FieldDoesNotExist):
             Plain.objects.none().update(nonsense=1)
         with self.assertRaises(FieldDoesNotExist):
-            Plain.objects.filter(name="nobody").update(nonsense=1)
+            Plain.objects.filter(name="missing").update(nonsense=1)
         with self.assertRaises(FieldError):
-            Plain.objects.filter(name="nobody").update(number=F("nonsense"))
-        self.assertEqual(Plain.objects.filter(name="nobody").update(number=1), 0)
+            Plain.objects.filter(name="missing").update(number=F("nonsense"))
+        self.assertEqual(Plain.objects.filter(name="missing").update(number=1), 0)
 
     def test_an_update_with_wrong_arguments_leaves_the_transaction_usable(self):
         with transaction.atomic():
@@ -174,10 +176,10 @@ class UpdateTests(HeldMixin, TestCase):
 
 
 class UpdateOfPkTests(HeldMixin, TestCase):
-    """The row leaves one key and comes under another."""
+    """An update of the pk moves a row from one key to another."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def assertMoved(self, rows, model, old, new, **values):
         model.objects.cache(old)
@@ -187,26 +189,26 @@ class UpdateOfPkTests(HeldMixin, TestCase):
         self.assertRight(model, new)
         self.assertIsNotNone(model.objects.cache(new))
 
-    def test_a_text(self):
+    def test_a_string_pk_is_moved(self):
         Text.objects.create(id="a b", name="x")
         self.assertMoved(Text.objects.filter(name="x"), Text, "a b", "c d", id="c d")
 
-    def test_a_text_by_an_expression(self):
+    def test_a_string_pk_is_moved_by_an_expression(self):
         Text.objects.create(id="a b", name="x")
         new = Concat(F("id"), Value("!"))
         self.assertMoved(Text.objects.filter(id="a b"), Text, "a b", "a b!", id=new)
 
-    def test_a_number_by_an_expression(self):
+    def test_an_integer_pk_is_moved_by_an_expression(self):
         plain = Plain.objects.create(name="x")
         new = plain.pk + 1000
         self.assertMoved(Plain.objects.all(), Plain, plain.pk, new, id=F("id") + 1000)
 
-    def test_one_part_of_two(self):
+    def test_one_part_of_a_composite_pk_is_moved(self):
         Pair.objects.create(left=1, right="a")
         self.assertMoved(Pair.objects.filter(left=1), Pair, (1, "a"), (2, "a"), left=F("left") + 1)
         self.assertMoved(Pair.objects.all(), Pair, (2, "a"), (2, "b c"), right="b c")
 
-    def test_another_row(self):
+    def test_a_pk_that_is_a_foreign_key_is_moved(self):
         ann, bob = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
         License.objects.create(keeper=ann)
         self.assertMoved(License.objects.all(), License, ann.pk, bob.pk, keeper=bob)
@@ -215,7 +217,7 @@ class UpdateOfPkTests(HeldMixin, TestCase):
 
 class BulkUpdateTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.rows = [Plain.objects.create(name="a", number=n) for n in range(5)]
 
     def test_bulk_update_holds_its_rows(self):
@@ -233,25 +235,25 @@ class BulkUpdateTests(HeldMixin, TestCase):
             Plain.objects.bulk_update((row for row in self.rows), ["name"])
         self.assertEqual(Plain.objects.cache(self.rows[0].pk).number, 0)
 
-    def test_bulk_update_by_an_expression(self):
+    def test_bulk_update_with_an_expression_holds_its_rows(self):
         self.rows[0].number = F("number") + 7
         with self.assertHeld(self.rows[0]):
             Plain.objects.bulk_update(self.rows[:1], ["number"])
         self.assertEqual(Plain.objects.cache(self.rows[0].pk).number, 7)
 
-    def test_bulk_update_of_a_filtered_queryset(self):
+    def test_bulk_update_of_a_filtered_queryset_holds_its_rows(self):
         for row in self.rows:
             row.name = "b"
         with self.assertHeld(*self.rows):
             Plain.objects.filter(number__gt=2).bulk_update(self.rows, ["name"])
 
-    def test_bulk_update_of_a_child_writes_its_parents_row(self):
+    def test_bulk_update_of_a_child_holds_its_parents_row(self):
         dog = Dog.objects.create(name="Rex")
         dog.name, dog.tricks = "Lassie", 3
         with self.assertHeld(Animal.objects.get(), dog):
             Dog.objects.bulk_update([dog], ["name", "tricks"])
 
-    def test_an_asynchronous_bulk_update_holds(self):
+    def test_an_asynchronous_bulk_update_holds_its_rows(self):
         self.rows[0].name = "z"
         with self.assertHeld(self.rows[0]):
             run(lambda: Plain.objects.abulk_update(self.rows[:1], ["name"]))
@@ -268,6 +270,6 @@ class BulkUpdateTests(HeldMixin, TestCase):
                     Plain.objects.bulk_update(*arguments)
             self.assertEqual(Plain.objects.count(), 5)
 
-    def test_bulk_update_of_nothing_does_nothing(self):
+    def test_bulk_update_of_no_rows_runs_no_query(self):
         with self.assertNumQueries(0):
             self.assertEqual(Plain.objects.bulk_update([], ["name"]), 0)

@@ -6,20 +6,20 @@ from django.test.utils import isolate_apps
 
 from cars.caching import CacheManager, registry
 from cars.tests.support.assertions import HeldMixin
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Animal, Dog, Plain, PlainProxy, Puppy
 
 
 class ProxyTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a")
         self.proxy = PlainProxy.objects.get()
 
-    def test_they_share_a_key(self):
+    def test_a_proxy_and_its_model_share_a_key(self):
         self.assertEqual(self.proxy.key(), self.row.key())
 
-    def test_a_write_of_one_is_a_write_of_the_other(self):
+    def test_a_write_by_one_class_holds_the_row_of_the_other(self):
         for writer in (self.row, self.proxy):
             writer.name += "b"
             with self.assertHeld(self.row, self.proxy):
@@ -29,21 +29,21 @@ class ProxyTests(HeldMixin, TestCase):
             with self.assertHeld(self.row, self.proxy):
                 type(writer).objects.bulk_update([writer], ["name"])
 
-    def test_a_delete_by_a_proxy(self):
+    def test_a_delete_by_a_proxy_holds_the_row(self):
         with self.assertHeld(self.row):
             PlainProxy(pk=self.row.pk).delete()
         row = Plain.objects.create(name="b")
         with self.assertHeld(row):
             PlainProxy.objects.all().delete()
 
-    def test_each_class_gives_its_own_instances(self):
+    def test_each_class_returns_its_instances(self):
         for _ in range(2):  # filled, then hit
             for model in (Plain, PlainProxy, Plain):
                 self.assertIs(type(model.objects.cache(self.row.pk)), model)
                 self.assertIs(type(model.objects.cache_many([self.row.pk])[self.row.pk]), model)
-            forget()
+            empty_cache()
 
-    def test_a_row_created_by_a_proxy(self):
+    def test_a_row_created_by_a_proxy_is_cached(self):
         self.assertRight(Plain, PlainProxy.objects.create(name="b").pk)
 
 
@@ -51,16 +51,16 @@ class InheritanceTests(HeldMixin, TestCase):
     """A puppy is a dog is an animal: three tables, three keys, one row."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.puppy = Puppy.objects.create(name="Rex", tricks=1, age=1)
         self.dog, self.animal = Dog.objects.get(), Animal.objects.get()
         self.all = (self.puppy, self.dog, self.animal)
 
-    def test_they_have_keys_of_their_own(self):
+    def test_parent_and_children_have_different_keys(self):
         keys = [instance.key() for instance in self.all]
         self.assertEqual(keys, [f"{name}.{self.dog.pk}" for name in ("Puppy", "Dog", "Animal")])
 
-    def test_a_save_of_any_holds_all(self):
+    def test_a_save_of_any_class_holds_all_keys(self):
         for instance in self.all:
             instance.name += "!"
             with self.assertHeld(*self.all):
@@ -70,7 +70,7 @@ class InheritanceTests(HeldMixin, TestCase):
             self.dog.refresh_from_db()
             self.animal.refresh_from_db()
 
-    def test_an_update_of_any_holds_all(self):
+    def test_an_update_of_any_class_holds_all_keys(self):
         for model in (Animal, Dog, Puppy):
             with self.subTest(model.__name__), self.assertHeld(*self.all):
                 model.objects.update(name=model.__name__)
@@ -79,7 +79,7 @@ class InheritanceTests(HeldMixin, TestCase):
         with self.assertHeld(*self.all):
             Puppy.objects.filter(age=2).update(age=3)
 
-    def test_a_delete_of_any_holds_all(self):
+    def test_a_delete_of_any_class_holds_all_keys(self):
         for model in (Animal, Dog, Puppy):
             Puppy.objects.all().delete()
             puppy = Puppy.objects.create(name="Rex")
@@ -87,12 +87,12 @@ class InheritanceTests(HeldMixin, TestCase):
             with self.subTest(model.__name__), self.assertHeld(*rows):
                 model.objects.all().delete()
 
-    def test_a_delete_that_keeps_the_parents(self):
+    def test_a_delete_that_keeps_the_parents_holds_all_keys(self):
         with self.assertHeld(*self.all):
             self.puppy.delete(keep_parents=True)
         self.assertEqual(Dog.objects.cache(self.dog.pk).name, "Rex")
 
-    def test_a_child_that_is_added_to_a_parent(self):
+    def test_a_child_row_added_to_a_parent_row_is_found(self):
         animal = Animal.objects.create(name="Tom")
         with self.assertRaises(Dog.DoesNotExist):
             Dog.objects.cache(animal.pk)
@@ -102,7 +102,7 @@ class InheritanceTests(HeldMixin, TestCase):
         self.assertRight(Dog, animal.pk)
         self.assertEqual(Dog.objects.cache(animal.pk).tricks, 2)
 
-    def test_a_parent_without_a_child_is_no_child(self):
+    def test_a_write_of_a_parent_without_a_child_caches_no_child(self):
         animal = Animal.objects.create(name="Tom")
         Animal.objects.cache(animal.pk)
         with self.assertHeld(animal):
@@ -112,7 +112,7 @@ class InheritanceTests(HeldMixin, TestCase):
 
 @isolate_apps("cars.tests.support.zoo")
 def house_models():
-    """Return a parent that isn't cached, a proxy of it, a child that is, and who refers to both."""
+    """Return a parent that isn't cached, a proxy of it, and a child that is cached."""
 
     class House(models.Model):
         name = models.CharField(max_length=50)
@@ -137,7 +137,7 @@ def house_models():
 
 
 class PlainParentTests(HeldMixin, TransactionTestCase):
-    """A parent that isn't cached writes a row that is, by its child.
+    """A parent that isn't cached writes the cached row of its child.
 
     The system checks ask for a CacheManager on the parent; signals are caught without it.
     """
@@ -162,7 +162,7 @@ class PlainParentTests(HeldMixin, TransactionTestCase):
             registered.update(before)
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.villa = self.Villa.objects.create(name="a")
         self.addCleanup(self.House.objects.all().delete)  # Django's flush doesn't know its table
 

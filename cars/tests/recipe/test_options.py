@@ -1,4 +1,4 @@
-"""What a CacheManager is given: how long rows stay, what their keys begin with, which cache."""
+"""The options of a CacheManager: timeout, prefix and cache."""
 
 from contextlib import contextmanager
 from unittest import mock
@@ -9,7 +9,7 @@ from django.test import TestCase, override_settings
 from cars.caching import CacheManager, registry
 from cars.caching.entries import Row
 from cars.tests.support.assertions import HeldMixin, cached_model_of
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.zoo.models import Plain
 
 
@@ -18,27 +18,29 @@ def configured(**options):
     """Give the manager of Plain these options inside the block."""
     with mock.patch.dict(registry._configs, {Plain: CacheManager(**options).config}):
         registry.cached_model.cache_clear()
-        yield
-    registry.cached_model.cache_clear()
+        try:
+            yield
+        finally:
+            registry.cached_model.cache_clear()
 
 
 class OptionTests(HeldMixin, TestCase):
     """CacheManager(timeout=, prefix=, cache=)."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a")
 
-    def test_a_prefix_begins_the_key(self):
+    def test_keys_begin_with_the_prefix(self):
         with configured(prefix="zoo:"):
             self.assertEqual(self.row.key(), f"zoo:Plain.{self.row.pk}")
             self.assertRight(Plain, self.row.pk)
             self.assertIsNotNone(caches["default"].get(f"zoo:Plain.{self.row.pk}"))
 
-    def test_another_cache_has_the_rows(self):
+    def test_rows_are_in_the_named_cache(self):
         other = {**caches.settings["default"], "KEY_PREFIX": "other", "VERSION": 7}
         with override_settings(CACHES={**caches.settings, "other": other}):
-            forget()
+            empty_cache()
             with configured(cache="other"):
                 self.assertRight(Plain, self.row.pk)
                 with self.assertHeld(self.row):
@@ -58,7 +60,7 @@ class OptionTests(HeldMixin, TestCase):
             configured(timeout=1234),
             mock.patch.object(type(self.cache()), "cas_many", look),
         ):
-            forget()
+            empty_cache()
             Plain.objects.cache(self.row.pk)
             self.row.save()
         self.assertEqual(asked, [1234, 1234])
@@ -69,13 +71,13 @@ class OptionTests(HeldMixin, TestCase):
 
 class TimeoutTests(MemcachedMixin, TestCase):
     def test_the_server_is_told_how_long_a_row_stays(self):
-        forget()
+        empty_cache()
         row = Plain.objects.create(name="a")
         cache = caches["default"]
         with configured(timeout=1234):
             Plain.objects.cache(row.pk)
             row.save()
-        name = cache.make_key(row.key())
+        name = cache.make_and_validate_key(row.key())
         server = cache._cache.server_of(name)
         (left,) = server.raw_command(f"mg {name} t".encode()).decode().split()[1:]
         self.assertIn(int(left[1:]), range(1225, 1235))

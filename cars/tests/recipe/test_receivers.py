@@ -1,4 +1,4 @@
-"""What somebody else's receivers do before, between and after the writes of a save or a delete."""
+"""Receivers of the project that run before and after a save or a delete."""
 
 import copy
 
@@ -7,18 +7,18 @@ from django.db.models.signals import post_delete, post_save, pre_save
 from django.test import TestCase
 
 from cars.caching.entries import Holds
-from cars.tests.support.assertions import HeldMixin, at_commits, entry
-from cars.tests.support.caches import forget
+from cars.tests.support.assertions import HeldMixin, before_commits, entry
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.receivers import connected
 from cars.tests.support.zoo.models import Plain
 
 
 class ReceiverTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.one, self.two = (Plain.objects.create(name=name) for name in ("a", "b"))
 
-    def test_a_receiver_that_reads_the_cache_and_saves_others(self):
+    def test_a_receiver_can_read_the_cache_and_save_other_rows(self):
         def receive(instance, **kwargs):
             if instance.pk == self.one.pk:
                 Plain.objects.cache_many([self.one.pk, self.two.pk])
@@ -38,7 +38,7 @@ class ReceiverTests(HeldMixin, TestCase):
                 with transaction.atomic():
                     self.one.save()
 
-    def test_a_receiver_that_saves_the_same_object_again(self):
+    def test_a_receiver_can_save_the_same_instance_again(self):
         def receive(instance, **kwargs):
             if instance.number < 3:
                 instance.number += 1
@@ -50,7 +50,7 @@ class ReceiverTests(HeldMixin, TestCase):
                 self.one.save()
             self.assertEqual(Plain.objects.cache(self.one.pk).number, 3)
 
-    def test_a_receiver_that_saves_a_copy_of_the_object(self):
+    def test_a_receiver_can_save_a_copy_of_the_instance(self):
         def receive(instance, **kwargs):
             if instance.pk == self.one.pk:
                 new = copy.copy(instance)
@@ -62,7 +62,7 @@ class ReceiverTests(HeldMixin, TestCase):
             self.one.save()
         self.assertEqual(Plain.objects.count(), 3)
 
-    def test_a_receiver_that_saves_the_object_itself_as_another_row(self):
+    def test_a_receiver_can_save_the_same_instance_as_another_row(self):
         def receive(instance, **kwargs):
             if instance.pk == self.one.pk:
                 instance.pk = None
@@ -75,12 +75,12 @@ class ReceiverTests(HeldMixin, TestCase):
         with connected(pre_save, receive, Plain):
             seen = []
             Plain.objects.cache(self.one.pk)
-            with at_commits(lambda: seen.append(entry(Plain, self.one.pk)), Plain):
+            with before_commits(lambda: seen.append(entry(Plain, self.one.pk)), Plain):
                 one.save()
         self.assertIsInstance(seen[-1], Holds)
         self.assertRight(Plain, self.one.pk)
 
-    def test_a_receiver_that_looks_into_the_cache_right_after_a_save_sees_it(self):
+    def test_a_receiver_of_post_save_reads_the_new_row_from_the_cache(self):
         names = []
 
         def receive(instance, **kwargs):
@@ -91,7 +91,7 @@ class ReceiverTests(HeldMixin, TestCase):
             self.one.save()
         self.assertEqual(names, ["c"])
 
-    def test_a_receiver_of_a_delete_that_reads_the_cache(self):
+    def test_a_receiver_of_post_delete_finds_no_row_in_the_cache(self):
         found = []
 
         def receive(instance, **kwargs):
@@ -102,9 +102,9 @@ class ReceiverTests(HeldMixin, TestCase):
             Plain.objects.filter(pk=pk).delete()
         self.assertEqual(found, [{}])
 
-    def test_a_pk_that_a_later_receiver_gives_is_put_right_after_the_save(self):
-        # Nobody knows that pk before the write: in autocommit readers may see the row from
-        # before it until the save is through.
+    def test_a_row_whose_pk_a_receiver_sets_is_right_after_the_save(self):
+        # That pk is not known before the write: in autocommit, readers may get the old row until
+        # the save returns.
         def receive(instance, **kwargs):
             instance.pk = self.two.pk
 

@@ -1,4 +1,4 @@
-"""What the recipe promises."""
+"""What the recipe promises to its users."""
 
 from django.conf import settings
 from django.core.cache import cache
@@ -6,14 +6,14 @@ from django.test import TestCase
 from pymemcache.client.base import Client
 
 from cars.models import Car
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 
 
 class RecipeTests(TestCase):
-    """The promises of 2009, kept."""
+    """The promises of the recipe of 2009."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def test_the_cache_follows_saves_and_deletes(self):
         car = Car(make="Avensis")
@@ -36,7 +36,7 @@ class RecipeTests(TestCase):
 
     def test_a_car_that_is_not_cached_is_read_once(self):
         car = Car.objects.create(make="Toyota")
-        forget()
+        empty_cache()
         with self.assertNumQueries(1):
             Car.objects.cache(car.pk)
             Car.objects.cache(car.pk)
@@ -45,22 +45,22 @@ class RecipeTests(TestCase):
         with self.assertRaises(Car.DoesNotExist):
             Car.objects.cache(0)
 
-    def test_what_is_no_pk_raises_what_get_raises(self):
+    def test_an_invalid_pk_raises_what_get_raises(self):
         with self.assertRaises(ValueError):
             Car.objects.cache("abc")
 
-    def test_a_pk_as_text_is_the_same_car(self):
+    def test_a_pk_as_a_string_finds_the_same_car(self):
         car = Car.objects.create(make="Toyota")
         with self.assertNumQueries(0):
             self.assertEqual(Car.objects.cache(str(car.pk)), car)
 
-    def test_many_cars_come_in_the_order_asked_for_without_the_missing(self):
+    def test_many_cars_are_returned_in_the_order_of_the_pks_without_missing_ones(self):
         one, two = (Car.objects.create(make=make) for make in ("Toyota", "Volvo"))
         self.assertEqual(list(Car.objects.cache_many([two.pk, 0, one.pk])), [two.pk, one.pk])
 
     def test_many_cars_that_are_not_cached_are_read_by_one_query(self):
         pks = [Car.objects.create(make="Toyota").pk for _ in range(3)]
-        forget()
+        empty_cache()
         with self.assertNumQueries(1):
             Car.objects.cache_many(pks)
         with self.assertNumQueries(0):
@@ -73,8 +73,8 @@ class RecipeTests(TestCase):
         self.assertEqual(Car.objects.cache(car.pk).make, "Volvo")
 
 
-class MemcachedTests(MemcachedMixin, TestCase):
+class UsesMemcachedTests(MemcachedMixin, TestCase):
     def test_the_tests_use_memcached(self):
         car = Car.objects.create(make="Toyota")
         host, _, port = settings.MEMCACHED_SERVERS[0].rpartition(":")
-        self.assertIsNotNone(Client((host, int(port))).get(cache.make_key(car.key())))
+        self.assertIsNotNone(Client((host, int(port))).get(cache.make_and_validate_key(car.key())))

@@ -1,10 +1,10 @@
-"""What Django writes by itself: deletes, cascades and the managers of relations."""
+"""Writes by Django itself: deletes, cascades and related managers."""
 
 from django.db import transaction
 from django.test import TestCase
 
 from cars.tests.support.assertions import HeldMixin, entry, run
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Club,
     Keeper,
@@ -16,47 +16,47 @@ from cars.tests.support.zoo.models import (
     Tag,
     Text,
     Visit,
-    nobody,
+    default_keeper,
 )
 
 
 class DeleteTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.rows = [Plain.objects.create(name=name) for name in "abc"]
 
-    def test_of_one_object(self):
+    def test_a_delete_of_one_object_holds_its_row(self):
         with self.assertHeld(self.rows[0]):
             Plain(pk=self.rows[0].pk).delete()
 
-    def test_of_a_queryset(self):
+    def test_a_delete_of_a_queryset_holds_its_rows(self):
         with self.assertHeld(*self.rows):
             Plain.objects.all().delete()
         with self.assertNumQueries(0):
             self.assertIsNone(entry(Plain, self.rows[0].pk))
 
-    def test_of_a_part_of_them(self):
+    def test_a_delete_of_some_rows_holds_only_these(self):
         Plain.objects.cache(self.rows[2].pk)
         with self.assertHeld(*self.rows[:2]):
             Plain.objects.filter(name__in="ab").delete()
         with self.assertNumQueries(0):
             Plain.objects.cache(self.rows[2].pk)
 
-    def test_past_the_signals(self):
+    def test_a_raw_delete_holds_its_rows(self):
         with self.assertHeld(*self.rows[:2]):
             Plain.objects.filter(name__in="ab")._raw_delete("default")
         self.assertRight(Plain, self.rows[2].pk)
 
-    def test_asynchronously(self):
+    def test_an_asynchronous_delete_holds_its_rows(self):
         with self.assertHeld(*self.rows):
             run(lambda: Plain.objects.all().adelete())
 
-    def test_of_a_row_that_is_not_there(self):
+    def test_a_delete_of_a_missing_row_leaves_nothing(self):
         Plain.objects.filter(pk=self.rows[0].pk).delete()
         Plain(pk=self.rows[0].pk).delete()
         self.assertRight(Plain, self.rows[0].pk)
 
-    def test_deleted_and_created_again_in_one_transaction(self):
+    def test_a_row_deleted_and_created_again_in_one_transaction_is_held(self):
         text = Text.objects.create(id="a b", name="x")
         with self.assertHeld(text), transaction.atomic():
             text.delete()
@@ -65,10 +65,10 @@ class DeleteTests(HeldMixin, TestCase):
 
 
 class OnDeleteTests(HeldMixin, TestCase):
-    """What becomes of the rows that refer to a row that is deleted."""
+    """A delete holds the rows that refer to the deleted row."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.keeper, self.other = (Keeper.objects.create(name=name) for name in ("Ann", "Bob"))
 
     def deletes(self):
@@ -99,48 +99,48 @@ class OnDeleteTests(HeldMixin, TestCase):
             got = [getattr(getattr(row, field), "name", None) for row in found.values()]
             self.assertEqual(got, left)
 
-    def test_cascade(self):
+    def test_cascade_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "home", [])
 
-    def test_set_null(self):
+    def test_set_null_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "owner", [None, None])
 
-    def test_set_default(self):
+    def test_set_default_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "vet", [None, None])
 
-    def test_set_to_what_a_function_returns(self):
-        nobody()  # made now: what it writes is no part of the delete
-        self.assertHeldOnDelete(Pet, "walker", ["nobody", "nobody"])
+    def test_set_with_a_callable_holds_the_referring_rows(self):
+        default_keeper()  # created now: its INSERT is not part of the delete
+        self.assertHeldOnDelete(Pet, "walker", ["default", "default"])
 
-    def test_set_to_a_constant(self):
+    def test_set_with_a_constant_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Visit, "guide", [None, None])
 
-    def test_a_function_of_ones_own(self):
+    def test_a_custom_on_delete_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Visit, "guest", [None, None])
 
-    def test_many_targets_at_once(self):
+    def test_a_delete_of_many_targets_holds_the_referring_rows(self):
         keepers = Keeper.objects.bulk_create(Keeper(name="many") for _ in range(250))
         pets = [Pet.objects.create(name="x", owner=keeper, vet=keeper) for keeper in keepers[::50]]
         with self.assertHeld(*pets):
             Keeper.objects.filter(name="many").delete()
 
-    def test_a_row_whose_pk_refers_to_the_one_deleted(self):
+    def test_a_row_whose_pk_is_the_foreign_key_is_held(self):
         with self.assertHeld(License.objects.create(keeper=self.keeper)):
             self.keeper.delete()
 
-    def test_a_row_of_a_many_to_many_relation(self):
+    def test_a_row_of_a_many_to_many_relation_is_held(self):
         club = Club.objects.create()
         member = Membership.objects.create(club=club, keeper=self.keeper)
         with self.assertHeld(member):
             self.keeper.delete()
 
-    def test_a_row_that_refers_by_a_generic_relation(self):
+    def test_a_row_that_refers_by_a_generic_relation_is_held(self):
         pet = Pet.objects.create(name="x")
         tag = Tag.objects.create(word="x", on=pet)
         with self.assertHeld(tag, pet):
             pet.delete()
 
-    def test_a_delete_that_is_rolled_back_leaves_the_rows(self):
+    def test_a_delete_that_is_rolled_back_leaves_the_rows_right(self):
         pet = Pet.objects.create(name="x", owner=self.keeper, vet=self.keeper, home=self.other)
         Pet.objects.cache(pet.pk)
         with transaction.atomic():
@@ -151,14 +151,14 @@ class OnDeleteTests(HeldMixin, TestCase):
 
 
 class RelatedManagerTests(HeldMixin, TestCase):
-    """`keeper.pets` and its like."""
+    """`keeper.pets` and other related managers."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.keeper = Keeper.objects.create(name="Ann")
         self.pets = [Pet.objects.create(name=name) for name in "xy"]
 
-    def test_of_a_foreign_key(self):
+    def test_the_manager_of_a_foreign_key_holds_the_rows(self):
         pets = self.keeper.pets
         for bulk in (True, False):
             with self.subTest(bulk=bulk):
@@ -175,19 +175,19 @@ class RelatedManagerTests(HeldMixin, TestCase):
                 with self.assertHeld(self.pets[1]):
                     pets.set([], bulk=bulk, clear=True)
 
-    def test_of_a_foreign_key_asynchronously(self):
+    def test_the_manager_of_a_foreign_key_holds_the_rows_asynchronously(self):
         with self.assertHeld(*self.pets):
             run(lambda: self.keeper.pets.aadd(*self.pets))
         with self.assertHeld(*self.pets):
             run(lambda: self.keeper.pets.aclear())
 
-    def test_it_creates_and_updates(self):
+    def test_a_related_manager_creates_and_updates(self):
         pet = self.keeper.pets.create(name="z")
         self.assertRight(Pet, pet.pk)
         with self.assertHeld(pet):
             self.keeper.pets.update_or_create(name="z", defaults={"name": "w"})
 
-    def test_of_a_many_to_many_relation_leaves_the_row_right(self):
+    def test_the_manager_of_a_many_to_many_relation_leaves_the_row_right(self):
         pet = self.pets[0]
         Pet.objects.cache(pet.pk)
         for change in (
@@ -201,7 +201,7 @@ class RelatedManagerTests(HeldMixin, TestCase):
             self.assertEqual(list(found.friends.all()), list(pet.friends.all()))
             self.assertRight(Pet, pet.pk)
 
-    def test_of_a_many_to_many_relation_whose_own_rows_are_cached(self):
+    def test_the_manager_of_a_many_to_many_relation_holds_its_cached_through_rows(self):
         club = Club.objects.create()
         club.members.add(self.keeper, through_defaults={"role": "guest"})
         member = Membership.objects.get()
@@ -215,7 +215,7 @@ class RelatedManagerTests(HeldMixin, TestCase):
         with self.assertHeld(Membership.objects.get()):
             self.keeper.club_set.set([])
 
-    def test_of_a_generic_relation(self):
+    def test_the_manager_of_a_generic_relation_holds_the_rows(self):
         pet = self.pets[0]
         tags = [Tag.objects.create(word=word) for word in "ab"]
         for bulk in (True, False):

@@ -1,4 +1,4 @@
-"""The end of a request, when what its transaction held is settled."""
+"""At the end of a request its transaction is settled: holds are released or withdrawn."""
 
 import logging
 from unittest.mock import patch
@@ -16,12 +16,18 @@ from django.urls import path
 
 from cars.caching import hooks, protocol, transactions
 from cars.caching.entries import Holds
-from cars.tests.support.other_clients import ClientsTestCase, elsewhere, lose, read, standing
+from cars.tests.support.other_clients import (
+    ClientsTestCase,
+    entry_under,
+    evict,
+    in_another_thread,
+    read,
+)
 from cars.tests.support.zoo.models import Plain
 
 
 def rename(request, pk, fail):
-    """Save the row, and then answer or raise."""
+    """Save the row, and then return a response or raise."""
     Plain.objects.filter(pk=pk).get()
     Plain(pk=pk, name="new").save()
     if fail:
@@ -30,7 +36,7 @@ def rename(request, pk, fail):
 
 
 def rename_in_a_block(request, pk):
-    """Save the row in a block that is undone, and answer."""
+    """Save the row in a block that is rolled back, and return a response."""
     try:
         with transaction.atomic():
             rename(request, pk, fail=True)
@@ -49,7 +55,7 @@ def show_then_fail(request, pk):
 
 
 def handler500(request):
-    """Answer when a view has raised."""
+    """Return the response for a view that has raised."""
     return HttpResponse("failed", status=500)
 
 
@@ -62,11 +68,9 @@ urlpatterns = [
 ]
 
 
-class ReceiversTests(SimpleTestCase):
+class ReceiverOrderTests(SimpleTestCase):
     def test_holds_are_settled_before_connections_and_caches_are_closed(self):
-        request_finished.disconnect(
-            transactions.settle_all
-        )  # as at start-up, when nothing is connected
+        request_finished.disconnect(transactions.settle_all)  # as at start-up
         hooks.settle_before_connections_close()
         receivers = request_finished._live_receivers(None)[0]
         ours = receivers.index(transactions.settle_all)
@@ -101,56 +105,56 @@ class RequestTests(ClientsTestCase):
         self.enterContext(patch.dict(connection.settings_dict, CONN_MAX_AGE=0))
         connection.close()
 
-    def assert_let_go(self):
-        self.assertIsNone(standing(self.key))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "miss"))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "hit"))
+    def assertWithdrawn(self):
+        self.assertIsNone(entry_under(self.key))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "miss"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "hit"))
 
-    def test_a_block_that_is_undone_is_withdrawn_although_the_connection_is_closed(self):
+    def test_the_hold_of_an_undone_block_is_withdrawn_before_the_connection_is_closed(self):
         self.assertEqual(self.get("undo"), "undone")
-        self.assert_let_go()
+        self.assertWithdrawn()
 
-    def test_a_block_that_is_undone_is_withdrawn_with_the_test_client_too(self):
+    def test_the_hold_of_an_undone_block_is_withdrawn_with_the_test_client_too(self):
         self.client.get(f"/undo/{self.plain.pk}")
-        self.assert_let_go()
+        self.assertWithdrawn()
 
-    def test_a_block_that_is_undone_is_withdrawn_under_asgi_too(self):
+    def test_the_hold_of_an_undone_block_is_withdrawn_under_asgi_too(self):
         async_to_sync(self.get_async)("undo")
-        self.assert_let_go()
+        self.assertWithdrawn()
 
-    def test_a_view_that_raises_in_its_transaction_lets_go(self):
+    def test_the_hold_of_a_view_that_raises_in_its_transaction_is_withdrawn(self):
         with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
             self.get("fail")
-        self.assert_let_go()
+        self.assertWithdrawn()
 
-    def test_a_view_that_saves_in_its_transaction_releases(self):
+    def test_the_hold_of_a_view_that_saves_in_its_transaction_is_released(self):
         with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
             self.assertEqual(self.get("save"), "done")
-        self.assertEqual(elsewhere(read, self.plain.pk), ("new", "hit"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("new", "hit"))
 
     def test_what_a_view_misses_in_its_transaction_is_filled_after_the_commit(self):
-        lose(self.key)
+        evict(self.key)
         with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
             self.assertEqual(self.get("show"), "old miss")
             self.assertEqual(self.get("show"), "old hit")
 
     def test_what_a_view_that_raises_has_missed_is_not_filled(self):
-        lose(self.key)
+        evict(self.key)
         with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
             self.get("show-then-fail")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
 
     def test_a_cache_that_fails_at_the_end_does_not_keep_connections_open(self):
         logging.disable(logging.NOTSET)
         with patch.object(protocol, "withdraw", side_effect=OSError("no cache")):
             with self.assertLogs("cars.caching", logging.ERROR):
                 self.get("undo")
-        self.assertIsInstance(standing(self.key), Holds)
+        self.assertIsInstance(entry_under(self.key), Holds)
 
     def test_a_cache_that_fails_in_the_commit_hook_does_not_fail_the_page(self):
         for failing in ("release", "warm"):
             with patch.object(protocol, failing, side_effect=OSError("no cache")):
                 with patch.dict(connection.settings_dict, ATOMIC_REQUESTS=True):
-                    lose(self.key)
+                    evict(self.key)
                     self.assertEqual(self.get("save"), "done")
-            self.assertEqual(elsewhere(read, self.plain.pk)[0], "new")
+            self.assertEqual(in_another_thread(read, self.plain.pk)[0], "new")

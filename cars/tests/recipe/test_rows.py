@@ -1,4 +1,4 @@
-"""Packed rows: what the cache gives is what a SELECT gives, in value and type."""
+"""Packed rows: the cache returns what a SELECT returns, in value and type."""
 
 import datetime
 import pickle
@@ -14,8 +14,8 @@ from cars.caching import rows
 from cars.caching.entries import Row
 from cars.models import Car
 from cars.tests.support.assertions import cached_model_of, entry
-from cars.tests.support.caches import forget
-from cars.tests.support.drawn import VALUES, each, exactly, fields_of, text
+from cars.tests.support.caches import empty_cache
+from cars.tests.support.strategies import VALUES, each, exactly, fields_of, text
 from cars.tests.support.zoo.fields import Point, Secret, Word
 from cars.tests.support.zoo.models import (
     Amount,
@@ -29,13 +29,13 @@ from cars.tests.support.zoo.models import (
 
 
 class RowTestCase(TestCase):
-    """One row, written past the cache with one value after another."""
+    """Tests with one row, which is written past the cache with one value after another."""
 
     def assertSame(self, row, **values):
-        """Write `values`: a miss and then a hit give what a SELECT gives."""
+        """Write `values`; assert that a miss and then a hit return what a SELECT returns."""
         plainly = models.QuerySet(type(row)).filter(pk=row.pk)
         plainly.update(**values)
-        forget()
+        empty_cache()
         selected = exactly(plainly.get())
         self.assertEqual(exactly(type(row).objects.cache(row.pk)), selected)
         with self.assertNumQueries(0):
@@ -53,15 +53,15 @@ class RoundTripTests(RowTestCase):
         others = {"id", "generated", "one", "other"}
         self.assertEqual({field.name for field in fields_of(Everything)}, {*VALUES, *others})
 
-    def test_each_field_of_djangos(self):
+    def test_each_django_field_comes_back_as_it_was(self):
         self.assertAllSame(Everything.objects.create(), VALUES)
 
-    def test_rows_of_all_fields_at_once(self):
+    def test_rows_with_values_in_all_fields_come_back_as_they_were(self):
         row = Everything.objects.create()
         some = {name: st.none() | strategy for name, strategy in VALUES.items()}
         each(st.fixed_dictionaries(some), lambda values: self.assertSame(row, **values))
 
-    def test_fields_of_somebodys_own(self):
+    def test_custom_fields_come_back_as_they_were(self):
         points = st.builds(Point, st.integers(-(10**9), 10**9), st.integers(-(10**9), 10**9))
         values = {"point": points, "word": text(50).map(Word)}
         row = Custom.objects.create()
@@ -71,7 +71,7 @@ class RoundTripTests(RowTestCase):
         cached = Custom.objects.cache(row.pk)
         self.assertEqual((cached.point, type(cached.word)), (Point(1, 2), Word))
 
-    def test_references_to_pks_that_are_no_numbers(self):
+    def test_foreign_keys_to_pks_that_are_not_numbers_come_back_as_they_were(self):
         row = Custom.objects.create()
         moment = datetime.datetime(2026, 3, 29, 1, 59, 59, 999999, tzinfo=datetime.UTC)
         for others in (
@@ -85,23 +85,23 @@ class RoundTripTests(RowTestCase):
 
 @contextmanager
 def connection_in(zone):
-    """Let the database's datetimes come in this time zone, as DATABASES can say."""
+    """Set the TIME_ZONE of the database, as DATABASES can."""
     try:
         with mock.patch.dict(connection.settings_dict, TIME_ZONE=zone):
-            forget_time_zone()
+            reset_time_zone()
             yield
     finally:
-        forget_time_zone()
+        reset_time_zone()
 
 
-def forget_time_zone():
+def reset_time_zone():
     for name in ("timezone", "timezone_name"):
         vars(connections["default"]).pop(name, None)
     connection.ensure_timezone()
 
 
 class TimeZoneTests(RowTestCase):
-    """A datetime comes in the time zone of its connection, not with its offset alone."""
+    """A datetime comes back in the time zone of its connection, not with a fixed offset."""
 
     def setUp(self):
         self.row = Everything.objects.create()
@@ -109,7 +109,7 @@ class TimeZoneTests(RowTestCase):
         twice = datetime.datetime(2026, 10, 25, 0, 30, tzinfo=datetime.UTC)  # 2:30 in Prague
         self.moments = summer, autumn, twice, twice + datetime.timedelta(hours=1)
 
-    def test_moments_come_in_the_time_zone_of_the_connection(self):
+    def test_datetimes_come_back_in_the_time_zone_of_the_connection(self):
         with connection_in("Europe/Prague"):
             for moment in self.moments:
                 self.assertSame(self.row, moment=moment)
@@ -123,7 +123,7 @@ class TimeZoneTests(RowTestCase):
                 read = Everything.objects.cache(self.row.pk)
             self.assertEqual(str(read.moment.tzinfo), "Europe/Prague")
 
-    def test_without_time_zones_it_has_none(self):
+    def test_without_time_zone_support_a_datetime_comes_back_naive(self):
         with override_settings(USE_TZ=False, TIME_ZONE="Europe/Prague"):
             for moment in self.moments:
                 self.assertSame(self.row, moment=moment.replace(tzinfo=None))
@@ -133,9 +133,9 @@ class UnpackableTests(TestCase):
     """A value that can't be packed stays out of the cache, and so does its row."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Unpackable.objects.create(name="a", secret=Secret("s"))
-        forget()
+        empty_cache()
 
     def assertStaysOut(self):
         for _ in range(2):
@@ -146,7 +146,7 @@ class UnpackableTests(TestCase):
             self.assertEqual(read.secret, Secret("s"))
             self.assertIsNone(entry(Unpackable, self.row.pk))
 
-    def test_it_is_read_from_the_database(self):
+    def test_a_row_that_cant_be_packed_is_read_from_the_database(self):
         self.assertStaysOut()
 
     def test_the_log_names_the_field(self):
@@ -154,16 +154,16 @@ class UnpackableTests(TestCase):
             Unpackable.objects.cache(self.row.pk)
         self.assertIn("zoo.Unpackable.secret", logs.output[0])
 
-    def test_among_others_only_it_stays_out(self):
+    def test_only_the_row_that_cant_be_packed_stays_out(self):
         other = Unpackable.objects.create(name="b")
-        forget()
+        empty_cache()
         with self.assertLogs("cars.caching", "ERROR"), self.assertNumQueries(1):
             found = Unpackable.objects.cache_many([self.row.pk, other.pk])
         self.assertEqual([read.name for read in found.values()], ["a", "b"])
         self.assertIsNone(entry(Unpackable, self.row.pk))
         self.assertIsInstance(entry(Unpackable, other.pk), Row)
 
-    def test_a_write_that_makes_it_so_leaves_nothing_behind(self):
+    def test_a_write_of_a_value_that_cant_be_packed_leaves_nothing(self):
         for write in (
             lambda row: row.save(),
             lambda row: Unpackable.objects.filter(pk=row.pk).update(secret=Secret("s")),
@@ -173,11 +173,11 @@ class UnpackableTests(TestCase):
             self.assertIsInstance(entry(Unpackable, self.row.pk), Row)
             with self.assertLogs("cars.caching", "ERROR"):
                 write(self.row)
-                Unpackable.objects.cache_many([])  # where what has been held is released
+                Unpackable.objects.cache_many([])  # releases what is held
             self.assertStaysOut()
 
-    def test_a_text_that_is_no_unicode_cant_be_packed(self):
-        """SQLite has such texts in JSON."""
+    def test_a_string_with_a_lone_surrogate_cant_be_packed(self):
+        """SQLite can return such strings from JSON."""
         with self.assertRaises(UnicodeEncodeError):
             rows.pack(cached_model_of(Plain), [1, "\ud800", 2])
 
@@ -185,16 +185,16 @@ class UnpackableTests(TestCase):
 class SizeTests(SimpleTestCase):
     """A packed row is small."""
 
-    # What Memcached adds: its header, the number for `cas`, flags, the key and the byte after it,
-    # and the end of the line after the value.
+    # What Memcached adds: its header, the number for `cas`, the flags, the key and the byte after
+    # it, and the line end after the value.
     HEADER, CAS, FLAGS, NUL, END = 48, 8, 4, 1, 2
 
     def item(self, data):
-        """Return how many bytes the item of a car with the value `data` has in Memcached."""
+        """Return the size in bytes of Memcached's item for a car with the value `data`."""
         key = "carsite:1:Car.12345"
         return self.HEADER + self.CAS + self.FLAGS + len(key) + self.NUL + len(data) + self.END
 
-    def test_a_typical_car(self):
+    def test_a_typical_car_takes_less_than_80_bytes(self):
         car = Car.from_db(
             "default",
             [field.attname for field in fields_of(Car)],
@@ -205,5 +205,5 @@ class SizeTests(SimpleTestCase):
         pickled = pickle.dumps(car, pickle.HIGHEST_PROTOCOL)
         self.assertLess(len(data), 80)
         self.assertLessEqual(4 * len(data), len(pickled))
-        # Of the whole item much is Memcached's own, which no packing makes smaller.
+        # Much of the item is Memcached's overhead, which no packing makes smaller.
         self.assertLessEqual(self.item(data), 0.36 * self.item(pickled))

@@ -1,4 +1,4 @@
-"""Whatever bytes stand for a row: never an error, never half an instance."""
+"""Arbitrary bytes as a row: never an error, never an instance with missing values."""
 
 import datetime
 
@@ -11,18 +11,18 @@ from cars.caching import rows
 from cars.caching.entries import Row
 from cars.caching.rows import fingerprint, packing
 from cars.tests.support.assertions import cached_model_of, entry
-from cars.tests.support.caches import forget
-from cars.tests.support.drawn import each, fields_of, many, native, packed
+from cars.tests.support.caches import empty_cache
+from cars.tests.support.strategies import each, fields_of, many, native, packed
 from cars.tests.support.zoo.models import Custom, Everything, Plain
 
 
 class FuzzTests(TestCase):
-    """Whatever bytes stand for a row: an instance with all of its values, or none."""
+    """Arbitrary bytes are unpacked to an instance with all of its values, or to None."""
 
     def unpack(self, model, data):
-        """Unpack `data` behind the fingerprint of `model`: a row that can't be used is logged."""
-        table = cached_model_of(model)
-        prefix = fingerprint.fingerprint_of(table)
+        """Unpack `data` after the fingerprint of `model`; assert that an unusable row is logged."""
+        cached = cached_model_of(model)
+        prefix = fingerprint.fingerprint_of(cached)
         with self.assertLogs("cars.caching", "DEBUG") as logs:
             packing.logger.debug("assertLogs wants one")
             instance = rows.unpack(Row(prefix + data))
@@ -36,24 +36,24 @@ class FuzzTests(TestCase):
             self.assertEqual(instance.get_deferred_fields(), set())
         return instance
 
-    def test_any_bytes_at_all(self):
+    def test_any_bytes_are_unpacked_to_none(self):
         def check(data):
             with self.assertNoLogs("cars.caching"):
                 self.assertIsNone(rows.unpack(Row(data)))
 
         each(st.binary(max_size=100), check, many)
 
-    def test_any_bytes_behind_a_fingerprint(self):
+    def test_any_bytes_after_a_fingerprint_are_safe(self):
         each(st.binary(max_size=100), lambda data: self.unpack(Plain, data), many)
 
-    def test_any_data_behind_a_fingerprint(self):
+    def test_any_data_after_a_fingerprint_are_safe(self):
         def check(value):
             for model in (Plain, Everything, Custom):
                 self.unpack(model, packed(value))
 
         each(native, check, many)
 
-    def test_any_values_behind_a_fingerprint(self):
+    def test_any_list_of_values_after_a_fingerprint_is_safe(self):
         def check(values):
             instance = self.unpack(Plain, packed(values))
             if len(values) != len(fields_of(Plain)):
@@ -61,12 +61,12 @@ class FuzzTests(TestCase):
 
         each(st.lists(native, max_size=6), check, many)
 
-    def test_any_values_of_every_field(self):
+    def test_any_values_of_all_fields_are_safe(self):
         number = len(fields_of(Everything))
         values = st.lists(native, min_size=number, max_size=number)
         each(values, lambda values: self.unpack(Everything, packed(values)))
 
-    def test_a_row_with_one_byte_changed_or_missing(self):
+    def test_a_row_with_a_changed_or_missing_byte_is_safe(self):
         row = Everything.objects.create(
             moment=datetime.datetime.now(datetime.UTC), json={"a": [1]}, decimal="1.5", text="a"
         )
@@ -80,13 +80,13 @@ class FuzzTests(TestCase):
                 self.unpack(Everything, bytes(changed))
         self.assertIsNone(self.unpack(Everything, data + b"\xc0"))
 
-    def test_lists_that_claim_to_be_huge_or_are_deep(self):
+    def test_lists_that_claim_to_be_huge_or_are_deep_are_unpacked_to_none(self):
         for data in (b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff", b"\x91" * 100_000):
             self.assertIsNone(self.unpack(Plain, data))
             self.assertIsNone(self.unpack(Plain, b"\x93\x01\xa1a" + data))
 
-    def test_a_value_that_its_field_cant_read(self):
-        """An extension, whose code is the number of its field: 0 is -128."""
+    def test_a_value_that_its_field_cant_read_makes_the_row_unusable(self):
+        """The code of an extension is the number of its field, from -128 on."""
         names = [field.name for field in fields_of(Everything)]
 
         def unpack(number, text):
@@ -99,10 +99,10 @@ class FuzzTests(TestCase):
             for text in (b"", b"\0", b"\xff", b"no such", b"{"):
                 with self.subTest(name, text=text):
                     self.assertIsNone(unpack(names.index(name), text))
-        self.assertIsNone(unpack(len(names), b"1"))  # there is no such field
+        self.assertIsNone(unpack(len(names), b"1"))  # no such field
 
-    def test_a_row_that_cant_be_used_is_logged_and_a_miss(self):
-        forget()
+    def test_an_unusable_row_is_logged_and_a_miss(self):
+        empty_cache()
         row = Plain.objects.create(name="a")
         Plain.objects.cache(row.pk)
         key = row.key()

@@ -13,18 +13,18 @@ from cars.caching import protocol
 from cars.caching.entries import Holds
 from cars.tests.support.other_clients import (
     ClientsTestCase,
-    elsewhere,
+    entry_under,
+    evict,
+    in_another_thread,
     in_local_memory,
-    lose,
     read,
-    standing,
 )
 from cars.tests.support.zoo.models import Plain, Uuid
 
 
 @contextmanager
 def before_the_save(act):
-    """Call `act(instance)` before the first save of a Plain in the block, after the hold is put."""
+    """Call `act(instance)` before the first save of a Plain in the block, once it is held."""
     acted = []
 
     def receive(instance, **kwargs):
@@ -40,19 +40,19 @@ def before_the_save(act):
 
 
 class SaveTests(ClientsTestCase):
-    def test_a_row_is_held_from_before_its_update_and_served_after_it(self):
+    def test_a_row_is_held_before_its_update_and_served_after_it(self):
         with before_the_save(
-            lambda instance: self.assertEqual(elsewhere(read, instance.pk), ("old", "held"))
+            lambda instance: self.assertEqual(in_another_thread(read, instance.pk), ("old", "held"))
         ):
             self.rename()
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_a_row_of_a_pk_known_beforehand_is_held_from_before_its_insert(self):
+    def test_a_row_whose_pk_is_known_is_held_before_its_insert(self):
         seen = []
         row = Uuid(name="one")
 
         def look(instance, **kwargs):
-            seen.append(standing(row.key()))
+            seen.append(entry_under(row.key()))
 
         signals.pre_save.connect(look, sender=Uuid)
         row.save()
@@ -61,12 +61,12 @@ class SaveTests(ClientsTestCase):
         with self.assertNumQueries(0):
             Uuid.objects.cache(row.pk)
 
-    def test_nothing_is_kept_on_a_row_that_was_saved(self):
+    def test_nothing_is_left_on_an_instance_after_its_save(self):
         before = vars(Plain.objects.get(pk=self.plain.pk)._state)
         self.rename()
         self.assertEqual(vars(self.plain._state).keys() - before.keys(), set())
 
-    def test_a_receiver_that_reads_the_row_gets_the_old_one_and_fills_nothing(self):
+    def test_a_receiver_that_reads_the_row_gets_the_old_values_and_fills_nothing(self):
         seen = []
         with before_the_save(lambda instance: seen.append(read(instance.pk))):
             self.rename()
@@ -76,7 +76,7 @@ class SaveTests(ClientsTestCase):
     def test_a_receiver_that_saves_the_same_instance_does_not_end_its_hold(self):
         def save(instance):
             instance.save()
-            self.assertIsInstance(standing(self.key), Holds)
+            self.assertIsInstance(entry_under(self.key), Holds)
             instance.name = "outer"
 
         with before_the_save(save):
@@ -88,7 +88,7 @@ class SaveTests(ClientsTestCase):
             old = copy.copy(instance)
             old.pk = None
             old.save()
-            self.assertIsInstance(standing(self.key), Holds)
+            self.assertIsInstance(entry_under(self.key), Holds)
 
         with before_the_save(keep_history):
             self.rename()
@@ -105,7 +105,7 @@ class SaveTests(ClientsTestCase):
             go_on.wait(timeout=30)
 
         def save_the_other_meanwhile(instance):
-            threads.append(Thread(target=elsewhere, args=[save_slowly]))
+            threads.append(Thread(target=in_another_thread, args=[save_slowly]))
             threads[0].start()
             begun.wait(timeout=30)
 
@@ -116,12 +116,12 @@ class SaveTests(ClientsTestCase):
         threads = []
         with before_the_save(save_the_other_meanwhile):
             self.rename("newer")
-        self.assertIsInstance(standing(other.key()), Holds)
+        self.assertIsInstance(entry_under(other.key()), Holds)
         go_on.set()
         threads[0].join()
         self.assertEqual(read(other.pk), ("new", "hit"))
 
-    def test_a_row_that_is_copied_in_the_middle_of_a_save_can_be_pickled(self):
+    def test_an_instance_can_be_pickled_and_copied_during_its_save(self):
         copies = []
         with before_the_save(
             lambda instance: copies.extend([pickle.dumps(instance), copy.deepcopy(instance)])
@@ -136,7 +136,7 @@ class SaveTests(ClientsTestCase):
 
 
 class RefusedSaveTests(ClientsTestCase):
-    """A save that raises: without a transaction its hold stays, for it may not be over."""
+    """A save that raises: in autocommit its hold stays, since the save may still be under way."""
 
     def refuse(self):
         self.plain.pk, other = Plain.objects.create(name="other").pk, self.plain.pk
@@ -145,12 +145,12 @@ class RefusedSaveTests(ClientsTestCase):
         taken, self.plain.pk = self.plain.pk, other
         return taken
 
-    def test_its_row_is_held_and_read_from_the_database(self):
+    def test_its_row_stays_held_and_is_read_from_the_database(self):
         taken = self.refuse()
         self.assertEqual(read(taken), ("other", "held"))
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_the_instance_can_be_pickled_copied_and_saved(self):
+    def test_its_instance_can_be_pickled_copied_and_saved(self):
         taken = self.refuse()
         for instance in (
             self.plain,
@@ -163,7 +163,7 @@ class RefusedSaveTests(ClientsTestCase):
             self.assertEqual(read(self.plain.pk), (instance.name, "hit"))
             self.assertEqual(read(taken), ("other", "held"))
 
-    def test_saved_again_as_a_new_row_it_leaves_the_first_hold(self):
+    def test_a_second_save_as_a_new_row_leaves_the_first_hold(self):
         taken = self.refuse()
         self.plain.pk = None
         self.plain.save()
@@ -189,7 +189,7 @@ class RefusedSaveTests(ClientsTestCase):
 
     def test_a_select_that_fails_after_the_save_is_logged_and_the_write_stands(self):
         for entry in ("held", "lost"):
-            act = (lambda instance: lose(self.key)) if entry == "lost" else (lambda instance: None)
+            act = (lambda instance: evict(self.key)) if entry == "lost" else (lambda instance: None)
             with self.subTest(entry=entry), self.assertLogs("cars.caching", "ERROR"):
                 with patch.object(protocol, "select", side_effect=DatabaseError("no")):
                     with before_the_save(act):
@@ -198,7 +198,7 @@ class RefusedSaveTests(ClientsTestCase):
 
 
 class AutocommitOffTests(ClientsTestCase):
-    """`set_autocommit(False)` by hand."""
+    """Autocommit is off by `set_autocommit(False)`."""
 
     def setUp(self):
         super().setUp()
@@ -210,57 +210,57 @@ class AutocommitOffTests(ClientsTestCase):
             transaction.rollback()
             transaction.set_autocommit(True)
 
-    def test_a_row_is_held_to_its_deadline_after_the_commit(self):
+    def test_a_row_is_held_until_the_deadline_after_the_commit(self):
         self.rename()
         transaction.commit()
-        self.assertIsInstance(standing(self.key), Holds)
+        self.assertIsInstance(entry_under(self.key), Holds)
         self.assertEqual(read(self.plain.pk), ("new", "held"))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("new", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("new", "held"))
 
-    def test_a_row_is_held_to_its_deadline_after_the_rollback(self):
+    def test_a_row_is_held_until_the_deadline_after_the_rollback(self):
         self.rename()
         transaction.rollback()
         self.assertEqual(read(self.plain.pk), ("old", "held"))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
 
-    def test_with_autocommit_on_again_the_row_is_withdrawn(self):
+    def test_the_hold_is_withdrawn_when_autocommit_is_on_again(self):
         self.rename()
         transaction.commit()
         transaction.set_autocommit(True)
         self.assertEqual(read(self.plain.pk), ("new", "miss"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_nothing_is_filled(self):
-        lose(self.key)
+    def test_a_miss_is_not_filled(self):
+        evict(self.key)
         self.assertEqual(read(self.plain.pk), ("old", "miss"))
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         transaction.commit()
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
 
-    def test_a_block_inside_releases_when_autocommit_is_on_again(self):
-        Plain.objects.create(name="first")  # on SQLite a savepoint before all else commits
+    def test_an_atomic_block_inside_releases_when_autocommit_is_on_again(self):
+        Plain.objects.create(name="first")  # on SQLite a savepoint that comes first commits
         with transaction.atomic():
             self.rename()
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         transaction.commit()
-        self.assertEqual(elsewhere(read, self.plain.pk), ("new", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("new", "held"))
         transaction.set_autocommit(True)
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_a_block_inside_that_is_undone_by_hand_is_withdrawn(self):
-        Plain.objects.create(name="first")  # on SQLite a savepoint before all else commits
+    def test_an_atomic_block_inside_that_is_rolled_back_withdraws(self):
+        Plain.objects.create(name="first")  # on SQLite a savepoint that comes first commits
         with transaction.atomic():
             self.rename()
         transaction.rollback()
         transaction.set_autocommit(True)
         self.assertEqual(read(self.plain.pk), ("old", "miss"))
 
-    def test_a_mass_update_is_held_too(self):
+    def test_a_mass_update_holds_too(self):
         Plain.objects.update(name="mass")
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         transaction.commit()
         self.assertFalse(connection.get_autocommit())
-        self.assertEqual(elsewhere(read, self.plain.pk), ("mass", "held"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("mass", "held"))
 
 
 @in_local_memory

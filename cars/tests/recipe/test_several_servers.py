@@ -1,4 +1,4 @@
-"""Several Memcacheds, each with a part of the rows, and one of them away."""
+"""Several Memcached servers, each with some of the rows, of which one can be down."""
 
 import time
 from contextlib import ExitStack
@@ -11,33 +11,33 @@ from django.test import TransactionTestCase
 from cars.caching.backends import client
 from cars.lab import servers
 from cars.tests.support.assertions import HeldMixin
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.costs import CostMixin
-from cars.tests.support.other_clients import heard, read, using
+from cars.tests.support.other_clients import read, recorded_outcomes, using
 from cars.tests.support.zoo.models import Plain
 
 
 class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
-    """Two Memcacheds, each with a part of the rows."""
+    """Two Memcached servers, each with some of the rows."""
 
     SERVERS = 2
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
         self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
         self.pks = [row.pk for row in self.rows]
 
     def server_of(self, row):
-        return cache._cache.server_of(cache.make_key(row.key())).server
+        return cache._cache.server_of(cache.make_and_validate_key(row.key())).server
 
-    def test_the_rows_are_on_both(self):
+    def test_rows_are_on_both_servers(self):
         Plain.objects.cache_many(self.pks)
         self.assertEqual(len({self.server_of(row) for row in self.rows}), 2)
         for server in self.servers:
             self.assertGreater(int(server.stats()[b"curr_items"]), 5)
 
-    def test_many_hits_are_one_get_at_each(self):
+    def test_many_hits_are_one_get_at_each_server(self):
         Plain.objects.cache_many(self.pks)
         with self.counted() as cost:
             found = Plain.objects.cache_many(self.pks)
@@ -57,7 +57,7 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
             Plain.objects.cache_many(self.pks)
 
     def write(self):
-        """Write in every way, rows of both; return them."""
+        """Write rows of both servers in every way; return them."""
         with self.assertHeld(*self.rows[:4]):
             Plain.objects.filter(pk__in=self.pks).update(number=5)
         for row in self.rows[:6]:
@@ -67,7 +67,7 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
         self.rows[9].delete()
         Plain.objects.filter(pk__in=self.pks[10:15]).delete()
 
-    def test_writes_hold_and_release_on_both(self):
+    def test_writes_hold_and_release_on_both_servers(self):
         Plain.objects.cache_many(self.pks)
         self.write()
         for pk in self.pks:
@@ -75,17 +75,17 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
 
 
 @skipUnless(servers.has_memcached(), "no Memcached: put `memcached` on the PATH")
-class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
-    """Two Memcacheds, one of which stops."""
+class OneServerDownTests(MemcachedMixin, HeldMixin, TransactionTestCase):
+    """Two Memcached servers, of which one stops."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.first, self.second = ExitStack(), ExitStack()
         self.addCleanup(self.first.close)
         self.addCleanup(self.second.close)
         addresses = [self.first.enter_context(servers.memcached())]
         addresses.append(self.second.enter_context(servers.memcached()))
-        # So that no test has to wait: a server that is away is asked each time.
+        # A server that is down is asked each time, so that no test has to wait.
         self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
         self.enterContext(using(addresses, pickle=False))
         self.addresses = addresses
@@ -98,12 +98,12 @@ class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
         self.assertTrue(self.on_first and self.on_second)
 
     def port_of(self, row):
-        return cache._cache.server_of(cache.make_key(row.key())).server[1]
+        return cache._cache.server_of(cache.make_and_validate_key(row.key())).server[1]
 
-    def test_its_rows_are_read_from_the_database_and_the_others_are_hits(self):
+    def test_its_rows_are_misses_and_the_others_are_hits(self):
         self.second.close()
         for _ in range(5):
-            with heard() as outcomes:
+            with recorded_outcomes() as outcomes:
                 self.assertEqual(list(Plain.objects.cache_many(self.pks)), self.pks)
             self.assertEqual(outcomes.count("hit"), len(self.on_first))
             self.assertEqual(outcomes.count("miss"), len(self.on_second))
@@ -112,7 +112,7 @@ class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
         with self.assertNumQueries(0):
             Plain.objects.cache(self.on_first[0].pk)
 
-    def test_writes_go_on(self):
+    def test_writes_still_work(self):
         self.second.close()
         with (
             mock.patch("cars.caching.protocol.TRIES", 2),
@@ -133,7 +133,7 @@ class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
                 Plain.objects.cache(row.pk)
         self.assertRight(Plain, self.on_first[0].pk)
 
-    def test_no_other_server_takes_its_rows_for_they_would_wait_there_to_be_stale(self):
+    def test_its_rows_are_not_stored_on_another_server(self):
         row = self.on_second[0]
         for name in ("one", "two"):
             self.second.close()
@@ -147,7 +147,7 @@ class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
         for _ in range(10):
             self.assertEqual(read(row.pk), ("two", "miss"))
 
-    def test_no_other_server_takes_its_rows_where_errors_are_raised_either(self):
+    def test_its_rows_are_not_stored_on_another_server_if_errors_are_raised(self):
         row = self.on_second[0]
         self.second.close()
         clock = SimpleNamespace(time=lambda: clock.now, now=time.time())
@@ -161,7 +161,7 @@ class OneOfSeveralTests(MemcachedMixin, HeldMixin, TransactionTestCase):
                     cache.get(row.key())
                 self.assertEqual(self.port_of(row), self.port)
 
-    def test_when_it_is_back_its_rows_are_hits_again(self):
+    def test_its_rows_are_hits_again_when_it_is_back(self):
         self.second.close()
         Plain.objects.cache_many(self.pks)
         self.second.enter_context(servers.memcached(port=self.port))

@@ -1,4 +1,4 @@
-"""Writes of one object: what is saved and what the cache has afterwards."""
+"""Writes of one object, and what the cache has afterwards."""
 
 import copy
 
@@ -7,7 +7,7 @@ from django.db.models import F
 from django.test import TestCase
 
 from cars.tests.support.assertions import HeldMixin, run
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Boat,
     Drawer,
@@ -23,15 +23,15 @@ from cars.tests.support.zoo.models import (
 )
 
 
-class SaveTests(HeldMixin, TestCase):
+class SingleSaveTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a", number=1)
 
     def cached(self):
         return Plain.objects.cache(self.row.pk)
 
-    def test_a_save_in_autocommit_and_in_a_transaction(self):
+    def test_a_save_in_autocommit_or_in_a_transaction_holds_its_row(self):
         self.row.name = "b"
         with self.assertHeld(self.row):
             self.row.save()
@@ -39,7 +39,7 @@ class SaveTests(HeldMixin, TestCase):
         with self.assertHeld(self.row), transaction.atomic():
             self.row.save()
 
-    def test_an_attribute_beside_update_fields_stays_out_of_the_cache(self):
+    def test_an_attribute_not_in_update_fields_is_not_cached(self):
         self.row.name, self.row.number = "b", 99
         with self.assertHeld(self.row):
             self.row.save(update_fields=["name"])
@@ -52,13 +52,13 @@ class SaveTests(HeldMixin, TestCase):
         with self.assertNumQueries(0):
             self.assertEqual(self.cached().name, "a")
 
-    def test_an_expression_is_cached_as_what_it_came_to(self):
+    def test_an_expression_is_cached_as_its_result(self):
         self.row.number = F("number") + 6
         with self.assertHeld(self.row):
             self.row.save()
         self.assertEqual(self.cached().number, 7)
 
-    def test_what_was_not_loaded_is_cached_all_the_same(self):
+    def test_deferred_fields_are_cached_too(self):
         for partial in (Plain.objects.only("name"), Plain.objects.defer("number")):
             row = partial.get(pk=self.row.pk)
             row.name += "b"
@@ -67,17 +67,17 @@ class SaveTests(HeldMixin, TestCase):
             self.assertEqual(self.cached().get_deferred_fields(), set())
             self.assertEqual(self.cached().number, 1)
 
-    def test_a_number_given_as_text_is_cached_as_a_number(self):
+    def test_a_number_given_as_a_string_is_cached_as_a_number(self):
         self.row.number = "7"
         with self.assertHeld(self.row):
             self.row.save()
         self.assertEqual(self.cached().number, 7)
 
-    def test_a_pk_given_as_text_is_the_same_row(self):
+    def test_a_pk_given_as_a_string_is_the_same_row(self):
         with self.assertHeld(self.row):
             Plain(pk=str(self.row.pk), name="b").save()
 
-    def test_a_copy_under_another_pk_leaves_the_first_as_it_is(self):
+    def test_a_copy_under_another_pk_leaves_the_first_row_right(self):
         text = Text.objects.create(id="a", name="x")
         Text.objects.cache("a")
         text.pk, text.name = "b", "y"
@@ -105,33 +105,33 @@ class SaveTests(HeldMixin, TestCase):
         with self.assertHeld(row):
             row.save()
 
-    def test_a_row_that_was_looked_for_in_vain_is_found_once_it_is_created(self):
+    def test_a_row_that_was_not_found_is_found_once_it_is_created(self):
         for row in (Uuid(name="u"), Text(id="a b"), Pair(left=1, right="a b")):
             with self.assertRaises(type(row).DoesNotExist):
                 type(row).objects.cache(row.pk)
             row.save(force_insert=True)
             self.assertRight(type(row), row.pk)
 
-    def test_a_row_that_is_there_already_stays_as_it_is(self):
+    def test_a_refused_insert_leaves_the_existing_row_right(self):
         Text.objects.create(id="a", name="x")
         Text.objects.cache("a")
         with self.assertRaises(IntegrityError), transaction.atomic():
             Text(id="a", name="y").save(force_insert=True)
         self.assertRight(Text, "a")
 
-    def test_a_forced_update(self):
+    def test_a_forced_update_holds_its_row(self):
         self.row.name = "b"
         with self.assertHeld(self.row):
             self.row.save(force_update=True)
 
-    def test_a_pk_that_refers_to_another_row(self):
+    def test_a_save_of_a_row_whose_pk_is_a_foreign_key_holds_it(self):
         license = License.objects.create(keeper=Keeper.objects.create(name="Ann"))
         license.name = "b"
         with self.assertHeld(license):
             license.save()
         self.assertEqual(License.objects.cache(license.keeper_id).name, "b")
 
-    def test_two_models_with_one_abstract_base_have_keys_of_their_own(self):
+    def test_two_models_with_one_abstract_base_have_different_keys(self):
         boat, train = Boat.objects.create(name="a"), Train.objects.create(name="a")
         self.assertEqual((boat.key(), train.key()), (f"Boat.{boat.pk}", f"Train.{train.pk}"))
         Train.objects.cache(train.pk)
@@ -140,7 +140,7 @@ class SaveTests(HeldMixin, TestCase):
         with self.assertNumQueries(0):
             self.assertEqual(Train.objects.cache(train.pk).name, "a")
 
-    def test_an_asynchronous_save_and_delete(self):
+    def test_an_asynchronous_save_and_delete_hold_the_row(self):
         self.row.name = "b"
         with self.assertHeld(self.row):
             run(lambda: self.row.asave())
@@ -150,10 +150,10 @@ class SaveTests(HeldMixin, TestCase):
 
 class CreateOrUpdateTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Drawer.objects.create(name="a", size=1)
 
-    def test_update_or_create(self):
+    def test_update_or_create_holds_or_caches_the_row(self):
         with self.assertHeld(self.row):
             Drawer.objects.update_or_create(name="a", defaults={"size": 2})
         with self.assertHeld(self.row):
@@ -164,7 +164,7 @@ class CreateOrUpdateTests(HeldMixin, TestCase):
         created, _ = Drawer.objects.update_or_create(name="b", defaults={"size": 2})
         self.assertRight(Drawer, created.pk)
 
-    def test_get_or_create(self):
+    def test_get_or_create_caches_the_row(self):
         Drawer.objects.cache(self.row.pk)
         with self.assertNumQueries(1):
             Drawer.objects.get_or_create(name="a")
@@ -176,16 +176,16 @@ class CreateOrUpdateTests(HeldMixin, TestCase):
         ):
             self.assertRight(Drawer, created.pk)
 
-    def test_a_method_of_ones_own_queryset_on_the_manager(self):
+    def test_a_custom_queryset_method_on_the_manager_holds_the_row(self):
         with self.assertHeld(self.row):
             Drawer.objects.rename("z")
 
 
-class RefusingTests(HeldMixin, TestCase):
-    """A save of one's own that raises."""
+class OverriddenSaveTests(HeldMixin, TestCase):
+    """An overridden `save` that raises."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Fussy.objects.create(name="a")
         Fussy.objects.cache(self.row.pk)
 
@@ -194,17 +194,17 @@ class RefusingTests(HeldMixin, TestCase):
         with self.assertRaises(Refused):
             self.row.save()
 
-    def test_before_it_has_written(self):
+    def test_an_error_before_the_write_changes_nothing(self):
         self.refuse("refuse before")
         with self.assertNumQueries(0):
             self.assertEqual(Fussy.objects.cache(self.row.pk).name, "a")
 
-    def test_after_it_has_written(self):
+    def test_an_error_after_the_write_leaves_the_new_row_cached(self):
         with self.assertHeld(self.row):
             self.refuse("refuse after")
         self.assertEqual(Fussy.objects.cache(self.row.pk).name, "refuse after")
 
-    def test_after_it_has_written_in_a_transaction_that_is_rolled_back(self):
+    def test_an_error_that_rolls_back_leaves_the_old_row_cached(self):
         self.row.name = "refuse after"
         with self.assertRaises(Refused), transaction.atomic():
             self.row.save()

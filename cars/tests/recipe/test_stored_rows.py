@@ -1,4 +1,4 @@
-"""What comes back from the cache: equal to the row, or not at all."""
+"""A stored row is read as it was written, or not used at all."""
 
 import datetime
 import pickle
@@ -14,7 +14,7 @@ from django.test import TestCase
 from cars.caching.entries import EXPIRE, Row, Swap
 from cars.caching.rows import fingerprint, packing
 from cars.tests.support.assertions import HeldMixin, cached_model_of, entry
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.zoo.models import Animal, Everything, Keeper, Plain, Text
 
 NOW = datetime.datetime(2026, 2, 28, 23, 59, 59, 999999, tzinfo=datetime.UTC)
@@ -55,10 +55,10 @@ def typed(instance):
 
 
 class EverythingTests(TestCase):
-    """A row of every kind of field that Django has."""
+    """A row with a field of each of Django's types."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def assertSame(self, **values):
         row = Everything.objects.create(**values)
@@ -67,7 +67,7 @@ class EverythingTests(TestCase):
             with self.assertNumQueries(0):
                 cached = Everything.objects.cache(row.pk)
             self.assertEqual(typed(cached), selected)
-            forget()
+            empty_cache()
             self.assertEqual(typed(Everything.objects.cache(row.pk)), selected)
         self.assertFalse(cached._state.adding)
         self.assertEqual(cached._state.db, "default")
@@ -75,50 +75,50 @@ class EverythingTests(TestCase):
         cached.save()
         self.assertEqual(typed(Everything.objects.get(pk=row.pk)), selected)
 
-    def test_no_field_is_forgotten_here(self):
+    def test_there_are_values_for_every_field(self):
         here = {*VALUES, "id", "generated", "one", "other"}
         self.assertEqual({f.name for f in Everything._meta.concrete_fields}, here)
 
-    def test_with_values(self):
+    def test_a_row_with_values_comes_back_as_it_was(self):
         for number in range(max(map(len, VALUES.values()))):
             self.assertSame(**{name: all_[number % len(all_)] for name, all_ in VALUES.items()})
 
-    def test_with_none(self):
+    def test_a_row_with_nulls_comes_back_as_it_was(self):
         self.assertSame()
 
-    def test_with_relations(self):
+    def test_a_row_with_relations_comes_back_as_it_was(self):
         keeper, plain = Keeper.objects.create(name="Ann"), Plain.objects.create(name="a")
         self.assertSame(one=keeper, other=plain)
         cached = Everything.objects.cache(Everything.objects.get().pk)
         self.assertEqual((cached.one, cached.other), (keeper, plain))
 
-    def test_with_null_in_json(self):
+    def test_a_json_null_comes_back_as_it_was(self):
         self.assertSame(json=models.Value(None, models.JSONField()))
 
-    def test_a_file_is_a_file(self):
+    def test_a_file_field_comes_back_as_a_file(self):
         row = Everything.objects.create(file="a/b.txt")
         self.assertEqual(Everything.objects.cache(row.pk).file.name, "a/b.txt")
         self.assertEqual(Everything.objects.cache(row.pk).file.storage, row.file.storage)
 
-    def test_two_reads_give_two_objects(self):
+    def test_two_reads_return_two_objects(self):
         row = Everything.objects.create(json={"a": []})
         Everything.objects.cache(row.pk).json["a"].append(1)
         self.assertEqual(Everything.objects.cache(row.pk).json, {"a": []})
 
 
 class UnusableTests(HeldMixin, TestCase):
-    """What can't be used under a row's key is a miss, and makes room for the row."""
+    """A value that can't be used under a row's key is a miss, and is replaced by the row."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Plain.objects.create(name="a")
-        self.table = cached_model_of(Plain)
-        self.key = self.table.key(self.row.pk)
+        self.cached = cached_model_of(Plain)
+        self.key = self.cached.key(self.row.pk)
         Plain.objects.cache(self.row.pk)
         self.data = entry(Plain, self.row.pk)
 
     def plant(self, value):
-        cache = self.table.cache
+        cache = self.cached.cache
         (seen,) = cache.gets_many([self.key]).values()
         self.assertTrue(cache.cas_many({self.key: Swap(seen, value, 60)}))
 
@@ -132,19 +132,19 @@ class UnusableTests(HeldMixin, TestCase):
 
     def unusable(self):
         """Yield rows that can't be used: cut short, or with other contents."""
-        mark = self.data[: fingerprint.SIZE]
+        prefix = self.data[: fingerprint.SIZE]
         for end in range(len(self.data)):
             yield self.data[:end]
         yield self.data[fingerprint.SIZE :]
         yield bytes(len(self.data))
         for values in ({"id": 1}, (), (1,), (1, "a", 0, 0), None, "abc", 7, object):
-            yield mark + pickle.dumps(values)
+            yield prefix + pickle.dumps(values)
         for values in ({"id": 1}, (), (1,), (1, "a", 0, 0), (1,) * 9, None, "abc", 7):
-            yield mark + msgspec.msgpack.encode(values)
-        yield mark + b"garbage"
-        yield mark + b"cno.such.module\nthing\n."
+            yield prefix + msgspec.msgpack.encode(values)
+        yield prefix + b"garbage"
+        yield prefix + b"cno.such.module\nthing\n."
 
-    def test_a_row_that_cant_be_used_is_replaced(self):
+    def test_an_unusable_row_is_replaced(self):
         for data in self.unusable():
             with self.subTest(data):
                 self.plant(Row(data))
@@ -158,7 +158,7 @@ class UnusableTests(HeldMixin, TestCase):
             self.assertRight(Plain, self.row.pk)
             self.assertIsInstance(entry(Plain, self.row.pk), Row)
 
-    def test_a_row_that_cant_be_used_is_held_by_writers(self):
+    def test_an_unusable_row_is_held_by_writers(self):
         for data in (b"", b"garbage", self.data[:-3]):
             self.plant(Row(data))
             seen = entry(Plain, self.row.pk)
@@ -166,7 +166,7 @@ class UnusableTests(HeldMixin, TestCase):
             Plain.objects.filter(pk=self.row.pk).update(name="b")
             self.assertRight(Plain, self.row.pk)
 
-    def test_what_the_application_puts_there_is_replaced(self):
+    def test_a_value_of_the_application_is_replaced(self):
         for value in ("text", 7, {"id": 1}, b"", b"bytes", True, None, [1]):
             with self.subTest(value):
                 caches["default"].set(self.key, value)
@@ -178,7 +178,7 @@ class UnusableTests(HeldMixin, TestCase):
                 self.assertRight(Plain, self.row.pk)
                 self.assertIsInstance(entry(Plain, self.row.pk), Row)
 
-    def test_an_instance_that_the_application_puts_there_is_replaced(self):
+    def test_an_instance_stored_by_the_application_is_replaced(self):
         pickling = {"BACKEND": "cars.caching.backends.LocalMemoryCache"}
         with self.settings(CACHES={"default": pickling}):
             caches["default"].set(self.key, Plain(pk=self.row.pk, name="old"))
@@ -186,27 +186,27 @@ class UnusableTests(HeldMixin, TestCase):
             self.assertRight(Plain, self.row.pk)
             self.assertIsInstance(entry(Plain, self.row.pk), Row)
 
-    def test_what_the_application_puts_there_is_read_past_among_others(self):
+    def test_a_value_of_the_application_among_rows_is_a_miss(self):
         other = Plain.objects.create(name="b")
         caches["default"].set(self.key, "text")
         found = Plain.objects.cache_many([self.row.pk, other.pk])
         self.assertEqual([row.name for row in found.values()], ["a", "b"])
 
-    def test_what_is_lost_is_filled_again(self):
+    def test_a_lost_row_is_filled_again(self):
         self.plant(EXPIRE)
         self.assertIsNone(entry(Plain, self.row.pk))
         self.assertRight(Plain, self.row.pk)
 
-    def test_a_row_of_an_older_model_is_replaced(self):
+    def test_a_row_with_the_fingerprint_of_an_older_model_is_replaced(self):
         fingerprint_of = packing.fingerprint_of
-        older = {Plain: b"anothers"}
+        older = {Plain: b"another."}
 
         def fingerprint_of_older(cached):
             return older.get(cached.model) or fingerprint_of(cached)
 
         with mock.patch.object(packing, "fingerprint_of", fingerprint_of_older):
             Plain.objects.cache(self.row.pk)
-        self.assertEqual(entry(Plain, self.row.pk)[: fingerprint.SIZE], b"anothers")
+        self.assertEqual(entry(Plain, self.row.pk)[: fingerprint.SIZE], b"another.")
         self.assertReplaced()
 
     def test_the_fingerprint_changes_with_the_fields(self):
@@ -230,25 +230,25 @@ class UnusableTests(HeldMixin, TestCase):
 
 
 class UnreadableTests(MemcachedMixin, HeldMixin, TestCase):
-    """Bytes in Memcached that don't make what their flags say."""
+    """Bytes in Memcached that don't match their flags."""
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.rows = [Plain.objects.create(name=name) for name in "ab"]
         self.pks = [row.pk for row in self.rows]
 
     def plant(self, data, flags):
         cache = caches["default"]
-        name = cache.make_key(cached_model_of(Plain).key(self.pks[0]))
+        name = cache.make_and_validate_key(cached_model_of(Plain).key(self.pks[0]))
         server = cache._cache.server_of(name)
         with mock.patch.object(server.serde, "serialize", lambda key, value: (value, flags)):
             self.assertTrue(cache._cache.set(name, data))
 
-    def test_they_are_replaced_and_hide_nothing_else(self):
+    def test_they_are_replaced_and_other_rows_are_still_read(self):
         for flags in (1, 2, 3, 1 << 8, 1 << 9, 1 << 10):
             for data in (b"", b"\xff\xfe", b"a:b", b"cno.such\nthing\n."):
                 if flags == 1 << 9 and data.isascii():
-                    continue  # a lease, which stands until its end
+                    continue  # a valid lease, which stands until its timeout
                 with self.subTest(flags=flags, data=data):
                     Plain.objects.cache_many(self.pks)
                     self.plant(data, flags)

@@ -1,4 +1,4 @@
-"""Threads and tasks: none reads the answer to another's question."""
+"""Threads and tasks: each gets the answers to its requests."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -8,22 +8,27 @@ from django.core.cache import cache
 from django.db import connections
 from django.test import SimpleTestCase
 
-from cars.tests.support.caches import MemcachedMixin, forget
-from cars.tests.support.other_clients import ClientsTestCase, heard, in_local_memory, standing
+from cars.tests.support.caches import MemcachedMixin, empty_cache
+from cars.tests.support.other_clients import (
+    ClientsTestCase,
+    entry_under,
+    in_local_memory,
+    recorded_outcomes,
+)
 from cars.tests.support.zoo.models import Plain
 
 
-class ClientTests(MemcachedMixin, SimpleTestCase):
-    def test_each_thread_has_a_client_of_its_own(self):
+class ClientOfThreadTests(MemcachedMixin, SimpleTestCase):
+    def test_each_thread_has_another_client(self):
         with ThreadPoolExecutor(1) as pool:
             other = pool.submit(lambda: cache._cache).result()
         self.assertIsNot(other, cache._cache)
         self.assertIs(cache._cache, cache._cache)
 
-    def test_concurrent_tasks_read_their_own_values(self):
-        forget()
+    def test_concurrent_tasks_read_the_values_they_asked_for(self):
+        empty_cache()
         names = [f"name{number}" for number in range(200)]
-        cache.set_many({name: name for name in names})  # touched before the loop starts
+        cache.set_many({name: name for name in names})  # `caches` is used before the loop starts
 
         async def get_all():
             get = sync_to_async(cache.get, thread_sensitive=False)
@@ -38,16 +43,16 @@ class TaskTests(ClientsTestCase):
         super().setUp()
         self.rows = [Plain.objects.create(name=f"name {number}") for number in range(50)]
         self.names = {row.pk: row.name for row in self.rows}
-        Plain.objects.cache(self.plain.pk)  # touched before the loop starts
+        Plain.objects.cache(self.plain.pk)  # `caches` is used before the loop starts
 
-    def test_concurrent_acache_gives_each_task_its_own_row(self):
+    def test_concurrent_acache_gives_each_task_the_row_it_asked_for(self):
         async def read_all():
             return await asyncio.gather(*(Plain.objects.acache(pk) for pk in self.names))
 
         for row, name in zip(async_to_sync(read_all)(), self.names.values(), strict=True):
             self.assertEqual(row.name, name)
 
-    def test_concurrent_reads_in_many_threads_give_each_its_own_row(self):
+    def test_concurrent_reads_in_threads_give_each_the_row_it_asked_for(self):
         def name(pk):
             try:
                 return Plain.objects.cache(pk).name
@@ -60,10 +65,10 @@ class TaskTests(ClientsTestCase):
 
         for cold in (False, True):
             if cold:
-                forget()
+                empty_cache()
             self.assertEqual(async_to_sync(read_all)(), list(self.names.values()))
 
-    def test_acache_many_gives_rows_by_pk_in_the_order_asked_for(self):
+    def test_acache_many_returns_rows_by_pk_in_the_order_of_the_pks(self):
         pks = [self.rows[3].pk, self.plain.pk + 1000, self.rows[1].pk]
         found = async_to_sync(Plain.objects.acache_many)(pks)
         self.assertEqual([row.name for row in found.values()], ["name 3", "name 1"])
@@ -72,15 +77,15 @@ class TaskTests(ClientsTestCase):
         with self.assertRaises(Plain.DoesNotExist):
             async_to_sync(Plain.objects.acache)(self.plain.pk + 1000)
 
-    def test_asave_releases_and_its_task_hears_of_it(self):
+    def test_asave_releases_and_its_task_gets_the_events(self):
         async def rename():
-            with heard() as outcomes:
+            with recorded_outcomes() as outcomes:
                 self.plain.name = "new"
                 await self.plain.asave()
                 return (await Plain.objects.acache(self.plain.pk)).name, outcomes
 
         self.assertEqual(async_to_sync(rename)(), ("new", ["filled", "hit"]))
-        self.assertIsNotNone(standing(self.key))
+        self.assertIsNotNone(entry_under(self.key))
 
 
 @in_local_memory

@@ -1,4 +1,4 @@
-"""What becomes of holds when a transaction ends, in every way that one can end."""
+"""How holds end, for each way in which a transaction can end."""
 
 import logging
 from unittest.mock import patch
@@ -10,37 +10,37 @@ from cars.caching.entries import Holds
 from cars.caching.transactions import ON_CONNECTION, Transaction
 from cars.tests.support.other_clients import (
     ClientsTestCase,
-    elsewhere,
+    entry_under,
+    evict,
+    in_another_thread,
     in_local_memory,
-    lose,
     read,
-    standing,
 )
 from cars.tests.support.zoo.models import Plain
 
 
 class Undone(Exception):
-    """What rolls a block back."""
+    """Raised to roll a block back."""
 
 
 class CommitTests(ClientsTestCase):
-    def test_a_row_is_held_from_the_save_to_the_commit_and_then_served(self):
+    def test_a_row_is_held_from_the_save_to_the_commit_and_served_afterwards(self):
         with transaction.atomic():
             self.rename()
-            self.assertIsInstance(standing(self.key), Holds)
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
-            self.assertIsInstance(standing(self.key), Holds)
+            self.assertIsInstance(entry_under(self.key), Holds)
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
+            self.assertIsInstance(entry_under(self.key), Holds)
         with self.assertNumQueries(0):
             self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_the_commit_fills_what_a_fresh_select_gives(self):
+    def test_the_commit_fills_from_a_fresh_select(self):
         self.plain.name, self.plain.number = 123, "5"
         with transaction.atomic():
             self.plain.save(update_fields=["number"])
         found = Plain.objects.cache(self.plain.pk)
         self.assertEqual((found.name, found.number), ("old", 5))
 
-    def test_the_writer_itself_reads_its_own_row_from_the_database(self):
+    def test_the_writer_reads_the_row_that_it_holds_from_the_database(self):
         with transaction.atomic():
             self.rename()
             self.assertEqual(read(self.plain.pk), ("new", "held"))
@@ -52,49 +52,49 @@ class CommitTests(ClientsTestCase):
             with self.assertNumQueries(0):
                 self.assertEqual(read(other.pk), ("other", "hit"))
 
-    def test_a_transaction_fills_what_it_missed_after_its_commit_only(self):
+    def test_a_transaction_fills_what_it_missed_only_after_its_commit(self):
         connection.cursor().execute("UPDATE zoo_plain SET name = 'raw'")
         Plain.objects.expire([self.plain.pk])
-        lose(self.key)
+        evict(self.key)
         with transaction.atomic():
             self.assertEqual(read(self.plain.pk), ("raw", "miss"))
             self.assertEqual(read(self.plain.pk), ("raw", "miss"))
-            self.assertIsNone(standing(self.key))
+            self.assertIsNone(entry_under(self.key))
         with self.assertNumQueries(0):
             self.assertEqual(read(self.plain.pk), ("raw", "hit"))
 
-    def test_a_transaction_that_looked_for_no_such_row_leaves_nothing(self):
+    def test_a_transaction_that_read_a_missing_row_leaves_nothing(self):
         with transaction.atomic(), self.assertRaises(Plain.DoesNotExist):
             Plain.objects.cache(self.plain.pk + 1)
-        self.assertIsNone(standing(f"Plain.{self.plain.pk + 1}"))
+        self.assertIsNone(entry_under(f"Plain.{self.plain.pk + 1}"))
 
     def test_a_row_created_in_a_transaction_is_not_seen_before_the_commit(self):
         with transaction.atomic():
             other = Plain.objects.create(name="other")
             with self.assertRaises(Plain.DoesNotExist):
-                elsewhere(read, other.pk)
+                in_another_thread(read, other.pk)
         self.assertEqual(read(other.pk), ("other", "hit"))
 
-    def test_a_deleted_row_is_there_until_the_commit(self):
+    def test_other_clients_read_a_deleted_row_until_the_commit(self):
         pk = self.plain.pk
         with transaction.atomic():
             self.plain.delete()
-            self.assertEqual(elsewhere(read, pk), ("old", "held"))
-        self.assertIsNone(standing(self.key))
+            self.assertEqual(in_another_thread(read, pk), ("old", "held"))
+        self.assertIsNone(entry_under(self.key))
         with self.assertRaises(Plain.DoesNotExist):
             Plain.objects.cache(pk)
 
-    def test_a_durable_block_holds_and_releases_too(self):
+    def test_a_durable_block_holds_and_releases(self):
         with transaction.atomic(durable=True):
             self.rename()
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_a_second_transaction_through_the_same_decorated_function_is_another_one(self):
+    def test_each_call_of_a_decorated_function_is_another_transaction(self):
         @transaction.atomic
         def rename(name, fail=False):
             self.rename(name)
-            self.assertEqual(elsewhere(read, self.plain.pk)[1], "held")
+            self.assertEqual(in_another_thread(read, self.plain.pk)[1], "held")
             if fail:
                 raise Undone
 
@@ -107,9 +107,9 @@ class CommitTests(ClientsTestCase):
         with self.assertRaises(Undone):
             rename("five", fail=True)
         self.assertEqual(read(self.plain.pk), ("four", "miss"))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("four", "hit"))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("four", "hit"))
 
-    def test_nothing_is_left_of_one_that_is_over(self):
+    def test_a_transaction_that_has_ended_is_freed(self):
         with transaction.atomic():
             self.rename()
             self.assertTrue(Transaction.alive)
@@ -124,14 +124,14 @@ class RollbackTests(ClientsTestCase):
 
     def test_a_rolled_back_row_is_held_until_the_writer_next_uses_the_cache(self):
         self.undo()
-        self.assertIsInstance(standing(self.key), Holds)
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+        self.assertIsInstance(entry_under(self.key), Holds)
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         Plain.objects.cache_many([])
-        self.assertIsNone(standing(self.key))
-        self.assertEqual(elsewhere(read, self.plain.pk), ("old", "miss"))
+        self.assertIsNone(entry_under(self.key))
+        self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "miss"))
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_an_uncommitted_name_is_nowhere_after_the_rollback(self):
+    def test_an_uncommitted_value_is_not_cached_after_the_rollback(self):
         with self.assertRaises(Undone), transaction.atomic():
             self.rename("never")
             self.assertEqual(read(self.plain.pk)[0], "never")
@@ -147,14 +147,14 @@ class RollbackTests(ClientsTestCase):
 
     def test_what_a_rolled_back_transaction_missed_is_not_filled(self):
         other = Plain.objects.create(name="other")
-        lose(other.key())
+        evict(other.key())
         with self.assertRaises(Undone), transaction.atomic():
             self.assertEqual(read(other.pk), ("other", "miss"))
             raise Undone
         Plain.objects.cache_many([])
-        self.assertIsNone(standing(other.key()))
+        self.assertIsNone(entry_under(other.key()))
 
-    def test_a_constraint_refused_by_the_commit_is_a_rollback(self):
+    def test_a_commit_that_fails_is_a_rollback(self):
         with patch.object(connection, "_commit", side_effect=DatabaseError("refused")):
             with self.assertRaises(DatabaseError), transaction.atomic():
                 self.rename()
@@ -168,22 +168,24 @@ class SavepointTests(ClientsTestCase):
             self.rename("undone")
             raise Undone
 
-    def test_a_row_written_in_a_savepoint_that_is_undone_is_withdrawn_after_the_commit(self):
+    def test_a_hold_of_a_savepoint_that_is_rolled_back_is_withdrawn_after_the_commit(self):
         with transaction.atomic():
             self.undo_a_savepoint()
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         Plain.objects.cache_many([])
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         self.assertEqual(read(self.plain.pk), ("old", "miss"))
 
-    def test_a_row_written_again_after_its_savepoint_was_undone_is_released_by_the_commit(self):
+    def test_a_row_written_again_after_the_savepoint_was_rolled_back_is_released_by_the_commit(
+        self,
+    ):
         with transaction.atomic():
             self.undo_a_savepoint()
             self.rename("again")
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         self.assertEqual(read(self.plain.pk), ("again", "hit"))
 
-    def test_rows_written_before_and_in_a_savepoint_that_is_undone_are_both_released(self):
+    def test_rows_written_before_and_in_a_savepoint_that_is_rolled_back_are_released(self):
         other = Plain.objects.create(name="other")
         with transaction.atomic():
             Plain.objects.filter(pk=other.pk).update(name="changed")
@@ -191,18 +193,18 @@ class SavepointTests(ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
         self.assertEqual(read(other.pk), ("changed", "hit"))
 
-    def test_a_row_written_in_a_savepoint_that_is_kept_is_released_by_the_outer_commit(self):
+    def test_a_row_written_in_a_savepoint_that_is_kept_is_released_by_the_commit(self):
         with transaction.atomic():
             with transaction.atomic():
                 self.rename()
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "held"))
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
 
-class HookTests(ClientsTestCase):
-    """Commit hooks of somebody else's, called before ours."""
+class CommitHookTests(ClientsTestCase):
+    """Commit hooks of the project, which are called before the release."""
 
-    def test_one_that_raises_does_not_leave_the_row_held(self):
+    def test_a_hook_that_raises_does_not_leave_the_row_held(self):
         def fail():
             raise Undone
 
@@ -212,7 +214,7 @@ class HookTests(ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("new", "miss"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_one_that_reads_the_cache_reads_what_was_committed(self):
+    def test_a_hook_that_reads_the_cache_gets_what_was_committed(self):
         seen = []
         with transaction.atomic():
             transaction.on_commit(lambda: seen.append(read(self.plain.pk)))
@@ -220,18 +222,18 @@ class HookTests(ClientsTestCase):
         self.assertEqual(seen, [("new", "miss")])
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_one_that_reads_the_cache_reads_what_was_committed_even_if_the_hold_was_lost(self):
+    def test_a_hook_that_reads_the_cache_gets_what_was_committed_if_the_hold_was_lost(self):
         seen = []
         with transaction.atomic():
             transaction.on_commit(lambda: seen.append(read(self.plain.pk)))
             self.rename()
-            lose(self.key)
-            self.assertEqual(elsewhere(read, self.plain.pk), ("old", "miss"))
+            evict(self.key)
+            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "miss"))
         self.assertEqual(seen, [("new", "miss")])
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_one_that_writes_the_row_again_has_the_last_word(self):
-        for block in (transaction.atomic, Plain.objects.all):  # in a transaction or without one
+    def test_a_row_that_a_hook_writes_again_is_right(self):
+        for block in (transaction.atomic, Plain.objects.all):  # in a transaction or in autocommit
             with self.subTest(block=block), transaction.atomic():
 
                 def again(block=block):
@@ -239,7 +241,9 @@ class HookTests(ClientsTestCase):
                         with block():
                             read(self.plain.pk)
                             self.rename("again")
-                            self.assertEqual(elsewhere(read, self.plain.pk), ("new", "held"))
+                            self.assertEqual(
+                                in_another_thread(read, self.plain.pk), ("new", "held")
+                            )
                     else:
                         self.rename("again")
 
@@ -247,23 +251,23 @@ class HookTests(ClientsTestCase):
                 self.rename("new")
             self.assertEqual(read(self.plain.pk), ("again", "hit"))
 
-    def test_a_cache_that_fails_in_ours_is_logged_and_the_write_stands(self):
+    def test_a_cache_error_in_the_release_is_logged_and_the_write_is_kept(self):
         with self.assertLogs("django.db.backends.base", logging.ERROR):
             with patch.object(protocol, "release", side_effect=OSError), transaction.atomic():
                 self.rename()
         self.assertEqual(read(self.plain.pk), ("new", "miss"))
 
-    def test_a_select_that_fails_in_ours_is_logged_and_the_write_stands(self):
+    def test_a_failed_select_in_the_release_is_logged_and_the_write_is_kept(self):
         for entry in ("held", "lost"):
             with self.subTest(entry=entry), self.assertLogs("cars.caching", logging.ERROR):
                 with patch.object(protocol, "select", side_effect=DatabaseError("no")):
                     with transaction.atomic():
                         self.rename(entry)
                         if entry == "lost":
-                            lose(self.key)
+                            evict(self.key)
             self.assertEqual(read(self.plain.pk), (entry, "miss"))
 
-    def test_nothing_is_left_on_the_connection(self):
+    def test_no_transaction_is_left_on_the_connection(self):
         with transaction.atomic():
             self.rename()
         self.assertNotIn(ON_CONNECTION, connections["default"].__dict__)
@@ -285,5 +289,5 @@ class LocalMemorySavepointTests(SavepointTests):
 
 
 @in_local_memory
-class LocalMemoryHookTests(HookTests):
+class LocalMemoryCommitHookTests(CommitHookTests):
     pass

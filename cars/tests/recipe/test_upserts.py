@@ -1,4 +1,4 @@
-"""bulk_create(): rows that are created, left alone or updated instead."""
+"""bulk_create(): rows that are created, ignored or updated."""
 
 import uuid
 from datetime import date
@@ -8,8 +8,8 @@ from django.db import IntegrityError, connection, transaction
 from django.test import TestCase
 
 from cars.caching import queryset
-from cars.tests.support.assertions import HeldMixin, at_commits, entry, run
-from cars.tests.support.caches import forget
+from cars.tests.support.assertions import HeldMixin, before_commits, entry, run
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Booking, Pair, Plain, Shelf, Text, Uuid
 
 BY_NAME = {"update_conflicts": True, "unique_fields": ["name"], "update_fields": ["number"]}
@@ -17,7 +17,7 @@ BY_NAME = {"update_conflicts": True, "unique_fields": ["name"], "update_fields":
 
 class UpsertTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.row = Uuid.objects.create(name="a", number=1)
 
     def upsert(self, *objs, rows=Uuid.objects, **options):
@@ -25,40 +25,40 @@ class UpsertTests(HeldMixin, TestCase):
             rows.bulk_create(objs, **BY_NAME, **options)
         self.assertEqual(Uuid.objects.cache(self.row.pk).number, objs[0].number)
 
-    def test_the_row_that_is_met_is_held_not_the_object(self):
+    def test_the_conflicting_row_is_held_not_the_pk_of_the_object(self):
         stray = uuid.uuid4()
         self.upsert(Uuid(pk=stray, name="a", number=2))
         self.assertIsNone(entry(Uuid, stray))
         self.upsert(Uuid(name="a", number=3))
 
-    def test_the_row_that_is_met_by_its_own_pk_is_held(self):
+    def test_a_conflicting_row_with_the_same_pk_is_held(self):
         self.upsert(Uuid(pk=self.row.pk, name="a", number=2))
 
-    def test_rows_are_created_and_updated_side_by_side(self):
+    def test_rows_can_be_created_and_updated_together(self):
         self.upsert(Uuid(name="a", number=2), Uuid(name="b", number=2))
         self.assertRight(Uuid, Uuid.objects.get(name="b").pk)
 
-    def test_in_a_transaction(self):
+    def test_an_upsert_in_a_transaction_holds_the_row(self):
         with self.assertHeld(self.row), transaction.atomic():
             Uuid.objects.bulk_create([Uuid(name="a", number=2)], **BY_NAME)
 
-    def test_from_a_generator_and_in_batches(self):
+    def test_an_upsert_from_a_generator_in_batches_holds_the_rows(self):
         rows = [Uuid.objects.create(name=str(n)) for n in range(5)]
         with mock.patch.object(queryset, "CHUNK_OF_CONFLICTS", 2), self.assertHeld(*rows):
             objs = (Uuid(name=str(n), number=7) for n in range(5))
             Uuid.objects.bulk_create(objs, batch_size=2, **BY_NAME)
 
-    def test_arguments_by_position(self):
+    def test_an_upsert_with_positional_arguments_holds_the_row(self):
         with self.assertHeld(self.row):
             Uuid.objects.bulk_create(
                 [Uuid(name="a", number=2)], None, False, True, ["number"], ["name"]
             )
 
-    def test_asynchronously(self):
+    def test_an_asynchronous_upsert_holds_the_row(self):
         with self.assertHeld(self.row):
             run(lambda: Uuid.objects.abulk_create([Uuid(name="a", number=2)], **BY_NAME))
 
-    def test_by_the_pk(self):
+    def test_an_upsert_by_the_pk_holds_the_row(self):
         text = Text.objects.create(id="a b", name="x")
         with self.assertHeld(text):
             Text.objects.bulk_create(
@@ -69,7 +69,7 @@ class UpsertTests(HeldMixin, TestCase):
             )
         self.assertRight(Text, "c")
 
-    def test_by_a_pk_of_two_columns(self):
+    def test_an_upsert_by_a_composite_pk_holds_the_row(self):
         pair = Pair.objects.create(left=1, right="a", name="x")
         with self.assertHeld(pair):
             Pair.objects.bulk_create(
@@ -79,7 +79,7 @@ class UpsertTests(HeldMixin, TestCase):
                 update_fields=["name"],
             )
 
-    def test_by_two_columns_that_are_not_the_pk(self):
+    def test_an_upsert_by_two_unique_columns_holds_the_rows(self):
         day = date(2026, 1, 1)
         booked = [Booking.objects.create(room=room, day=day, name="Ann") for room in (1, 2)]
         other = Booking.objects.create(room=1, day=date(2026, 1, 2), name="Ann")
@@ -104,27 +104,27 @@ class UpsertTests(HeldMixin, TestCase):
 
 class BulkCreateTests(HeldMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
 
-    def test_rows_that_are_created_are_there_for_readers(self):
+    def test_created_rows_are_found_by_readers(self):
         for manager_ in (Plain.objects, Shelf.objects):
             rows = manager_.bulk_create([manager_.model(name=name) for name in ("a", "b")])
             for row in rows:
                 self.assertRight(manager_.model, row.pk)
 
-    def test_a_pk_that_was_looked_for_before_its_row_was_created(self):
+    def test_a_row_that_was_not_found_is_found_once_it_is_created(self):
         with self.assertRaises(Text.DoesNotExist):
             Text.objects.cache("a b")
         Text.objects.bulk_create([Text(id="a b", name="x")])
         self.assertRight(Text, "a b")
 
-    def test_a_pk_whose_row_was_deleted_and_created_again_in_one_transaction(self):
+    def test_a_row_deleted_and_created_again_in_one_transaction_is_held(self):
         text = Text.objects.create(id="a b", name="x")
         with self.assertHeld(text), transaction.atomic():
             Text.objects.filter(pk="a b").delete()
             Text.objects.bulk_create([Text(id="a b", name="y")])
 
-    def test_rows_that_are_met_and_left_alone_stay_in_the_cache(self):
+    def test_ignored_rows_stay_in_the_cache(self):
         row = Uuid.objects.create(name="a", number=1)
         Uuid.objects.cache(row.pk)
         objs = [Uuid(name="a", number=2), Uuid(name="b", number=2)]
@@ -134,13 +134,13 @@ class BulkCreateTests(HeldMixin, TestCase):
         self.assertRight(Uuid, row.pk)
         self.assertRight(Uuid, objs[1].pk)
 
-    def test_creating_runs_as_many_queries_as_in_django(self):
+    def test_bulk_create_runs_as_many_queries_as_in_django(self):
         with self.assertNumQueries(1):
             Plain.objects.bulk_create([Plain(name="a"), Plain(name="b")])
 
-    def test_nothing_is_created_from_nothing(self):
+    def test_an_upsert_of_no_objects_writes_nothing(self):
         looks = []
-        with at_commits(lambda: looks.append(1), Uuid):
+        with before_commits(lambda: looks.append(1), Uuid):
             self.assertEqual(Uuid.objects.bulk_create([], **BY_NAME), [])
         with connection.cursor() as cursor:
             cursor.execute('SELECT count(*) FROM "zoo_uuid"')

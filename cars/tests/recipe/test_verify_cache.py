@@ -1,4 +1,4 @@
-"""`manage.py verify_cache` finds what is stale, and says so by its exit status."""
+"""`manage.py verify_cache` finds stale rows, and then exits with status 1."""
 
 from io import StringIO
 from unittest import mock
@@ -29,7 +29,7 @@ class VerifyCacheTests(TestCase):
             for row in rows:
                 cursor.execute("UPDATE zoo_plain SET name = %s WHERE id = %s", [name, row.pk])
 
-    def test_what_is_right_is_counted(self):
+    def test_fresh_rows_are_counted(self):
         self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
 
     def test_a_row_written_past_django_is_stale(self):
@@ -57,9 +57,9 @@ class VerifyCacheTests(TestCase):
         Plain.objects.expire([row.pk for row in self.rows])
         self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
 
-    def test_a_difference_that_is_gone_at_the_second_look_is_not_stale(self):
-        table = CachedModel(Plain, "default")
-        rows = protocol.select(table, {self.rows[0].key(): self.rows[0].pk})
+    def test_a_difference_that_is_gone_at_the_second_comparison_is_not_stale(self):
+        cached = CachedModel(Plain, "default")
+        rows = protocol.select(cached, {self.rows[0].key(): self.rows[0].pk})
         self.update_past_django(self.rows[0])
         looks = []
 
@@ -71,10 +71,10 @@ class VerifyCacheTests(TestCase):
             self.assertIn("0 stale", self.verify())
         self.assertEqual(len(looks), 1)
 
-    def test_a_sample_is_of_that_many_rows(self):
+    def test_a_sample_has_that_many_rows(self):
         self.assertIn("zoo.Plain (default): 3 fresh, 0 stale", self.verify(sample=3))
 
-    def test_a_sample_of_none_is_refused(self):
+    def test_a_sample_of_no_rows_is_refused(self):
         with self.assertRaisesMessage(CommandError, "1 or more"):
             self.verify(sample=0)
 
@@ -82,20 +82,20 @@ class VerifyCacheTests(TestCase):
         Text.objects.create(id="a b", name="x")
         Pair.objects.create(left=1, right="x")
         Dog.objects.create(name="Rex")
-        said = self.verify()
+        output = self.verify()
         for model in ("Text", "Pair", "Dog", "Animal"):
-            self.assertIn(f"zoo.{model} (default): 1 fresh, 0 stale", said)
+            self.assertIn(f"zoo.{model} (default): 1 fresh, 0 stale", output)
 
     def test_more_rows_than_a_chunk_are_all_compared(self):
         with mock.patch.object(verify, "CHUNK", 2):
             self.assertIn("zoo.Plain (default): 5 fresh, 0 stale", self.verify())
 
-    def test_what_is_not_a_row_is_counted_by_its_kind(self):
-        table = CachedModel(Plain, "default")
+    def test_other_entries_are_counted_by_their_state(self):
+        cached = CachedModel(Plain, "default")
         held, leased, unusable, absent, _ = self.rows
-        cache = table.cache
+        cache = cached.cache
         cache.delete_many([row.key() for row in self.rows[:4]])
-        protocol.hold(table, [held.key()], new_token())
+        protocol.hold(cached, [held.key()], new_token())
         cache.cas_many({leased.key(): Swap(ABSENT, Lease(new_token()), 10)})
         cache.set(unusable.key(), "not a row")
         self.assertIn(
@@ -103,9 +103,9 @@ class VerifyCacheTests(TestCase):
             self.verify(),
         )
 
-    def test_a_row_that_has_another_fingerprint_is_another_value(self):
-        table = CachedModel(Plain, "default")
+    def test_a_row_with_another_fingerprint_is_counted_as_other(self):
+        cached = CachedModel(Plain, "default")
         key = self.rows[0].key()
-        row = pack(table, (1, "anything", 2))
-        table.cache.set(key, type(row)(b"another." + row[8:]))
+        row = pack(cached, (1, "anything", 2))
+        cached.cache.set(key, type(row)(b"another." + row[8:]))
         self.assertIn("4 fresh, 0 stale; 0 lease, 0 holds, 1 other", self.verify())

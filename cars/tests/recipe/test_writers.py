@@ -1,4 +1,4 @@
-"""How writers hold, release and let go, and what several of them do to one key."""
+"""How writers hold, release and withdraw, and how several of them share one key."""
 
 import time
 from itertools import permutations
@@ -12,11 +12,17 @@ from cars.caching import protocol
 from cars.caching.entries import ABSENT, EXPIRE, Holds, Lease, Swap
 from cars.caching.registry import CachedModel
 from cars.tests.support.caches import MemcachedMixin
-from cars.tests.support.other_clients import ClientsTestCase, in_local_memory, lose, read, standing
+from cars.tests.support.other_clients import (
+    ClientsTestCase,
+    entry_under,
+    evict,
+    in_local_memory,
+    read,
+)
 from cars.tests.support.zoo.models import Everything, Plain
 
 CACHED = CachedModel(Plain, "default")
-BIG = "x" * 1_100_000  # more than Memcached takes
+BIG = "x" * 1_100_000  # more than Memcached stores
 
 
 class WriterTests(ClientsTestCase):
@@ -31,16 +37,16 @@ class WriterTests(ClientsTestCase):
         protocol.withdraw(CACHED, [self.key], token)
 
     def write(self):
-        """Write the row where no signal sees it: what these tests hold it for."""
+        """Write the row by raw SQL, so that only these tests hold and release."""
         with connection.cursor() as cursor:
             cursor.execute("UPDATE zoo_plain SET name = 'new'")
 
     def put_in_place(self, value, seconds=10):
-        """Put `value` in the place of what stands under the key."""
+        """Replace what stands under the key by `value`."""
         seen = cache.gets_many([self.key])[self.key]
         self.assertTrue(cache.cas_many({self.key: Swap(seen, value, seconds)}))
 
-    def test_the_last_of_several_to_release_fills_in_whatever_order(self):
+    def test_the_last_writer_to_release_fills_in_any_order(self):
         for order in permutations("abc"):
             with self.subTest(order=order):
                 self.hold(*"abc")
@@ -50,55 +56,55 @@ class WriterTests(ClientsTestCase):
                 self.release(order[-1])
                 self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_the_last_of_several_to_let_go_expires_the_entry(self):
+    def test_the_last_writer_to_withdraw_expires_the_entry(self):
         self.hold("a", "b")
         self.withdraw("a")
-        self.assertEqual(standing(self.key).deadlines.keys(), {"b"})
+        self.assertEqual(entry_under(self.key).deadlines.keys(), {"b"})
         self.withdraw("b")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
 
-    def test_one_that_lets_go_before_another_releases_leaves_the_fill_to_it(self):
+    def test_a_writer_that_withdraws_leaves_the_fill_to_one_that_releases_later(self):
         self.hold("a", "b")
         self.withdraw("a")
         self.release("b")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_a_second_release_changes_nothing_that_is_wrong(self):
+    def test_a_second_release_leaves_the_row_right(self):
         self.hold("a")
         self.release("a")
         self.release("a")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         self.release("a")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_a_hold_stands_over_a_row_a_lease_or_nothing(self):
+    def test_a_hold_replaces_a_row_a_lease_or_nothing(self):
         for value in (EXPIRE, Lease("reader"), "no row"):
             self.put_in_place(value)
             self.hold("a")
-            self.assertEqual(standing(self.key).deadlines.keys(), {"a"})
+            self.assertEqual(entry_under(self.key).deadlines.keys(), {"a"})
             self.put_in_place(EXPIRE)
             cache.cas_many({self.key: Swap(ABSENT, Lease("reader"), 10)})
 
     def test_a_release_that_finds_a_row_or_a_lease_expires_it(self):
         self.write()
         self.release("lost")  # a row stands there
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         cache.cas_many({self.key: Swap(ABSENT, Lease("reader"), 10)})
         self.release("lost")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
 
     def test_a_release_that_finds_nothing_fills(self):
         self.write()
-        lose(self.key)
+        evict(self.key)
         self.release("lost")
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_a_release_that_finds_others_holds_only_breaks_the_fill_of_another_release(self):
+    def test_a_release_that_finds_only_holds_of_others_breaks_their_fill(self):
         self.hold("a")
         select = protocol.select
 
-        def select_too_early(table, keys):
-            found = select(table, keys)
+        def select_too_early(cached, keys):
+            found = select(cached, keys)
             if not written:
                 written.append(True)
                 self.write()
@@ -110,26 +116,26 @@ class WriterTests(ClientsTestCase):
             self.release("a")
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
-    def test_one_that_lets_go_and_finds_a_row_a_lease_or_others_holds_does_as_a_release(self):
+    def test_a_withdrawal_treats_a_row_a_lease_or_holds_of_others_as_a_release_does(self):
         self.withdraw("lost")  # a row stands there
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         self.withdraw("lost")  # nothing
         cache.cas_many({self.key: Swap(ABSENT, Lease("reader"), 10)})
         self.withdraw("lost")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
         self.hold("a")
         before = cache.gets_many([self.key])[self.key]
         self.withdraw("lost")
-        self.assertEqual(standing(self.key), before.value)
+        self.assertEqual(entry_under(self.key), before.value)
         self.assertFalse(cache.cas_many({self.key: Swap(before, EXPIRE, 0)}))
 
     def test_a_hold_is_renewed_by_the_next_write_of_the_same_transaction(self):
         with transaction.atomic():
             self.rename("one")
-            first = standing(self.key).deadlines
+            first = entry_under(self.key).deadlines
             with patch.object(protocol.time, "time", return_value=time.time() + 300):
                 self.rename("two")
-            second = standing(self.key).deadlines
+            second = entry_under(self.key).deadlines
         self.assertEqual(first.keys(), second.keys())
         self.assertGreater(min(second.values()), max(first.values()) + 200)
 
@@ -138,7 +144,7 @@ class WriterTests(ClientsTestCase):
         later = time.time() + 601
         with patch.object(protocol.time, "time", return_value=later):
             self.hold("a")
-            self.assertEqual(standing(self.key).deadlines.keys(), {"a"})
+            self.assertEqual(entry_under(self.key).deadlines.keys(), {"a"})
             self.release("a")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
@@ -150,32 +156,32 @@ class WriterTests(ClientsTestCase):
             self.release("a")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
-    def test_a_change_that_others_refuse_too_often_leaves_the_hold_and_says_so(self):
+    def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
         refused = type("Refused", (), {"gets_many": cache.gets_many, "cas_many": lambda *_: set()})
         with patch.object(CachedModel, "cache", refused()), patch.object(protocol.time, "sleep"):
             with self.assertLogs("cars.caching", "WARNING"):
                 self.release("a")
-        self.assertEqual(standing(self.key).deadlines.keys(), {"a"})
+        self.assertEqual(entry_under(self.key).deadlines.keys(), {"a"})
 
-    def test_a_row_that_does_not_exist_any_more_is_expired_by_a_release(self):
+    def test_a_release_expires_a_row_that_no_longer_exists(self):
         with connection.cursor() as cursor:
             self.hold("a")
             cursor.execute("DELETE FROM zoo_plain")
         self.release("a")
-        self.assertIsNone(standing(self.key))
+        self.assertIsNone(entry_under(self.key))
 
 
 class MemcachedWriterTests(MemcachedMixin, ClientsTestCase):
-    """What is Memcached's own: whole seconds, connections, no rows over 1 MB."""
+    """What only Memcached has: whole seconds, connections, no values over 1 MB."""
 
-    def test_a_big_row_is_read_from_the_database_and_leaves_nothing(self):
+    def test_a_row_that_is_too_large_is_read_from_the_database_and_leaves_nothing(self):
         row = Everything.objects.create(text=BIG)
-        self.assertIsNone(standing(row.key()))
+        self.assertIsNone(entry_under(row.key()))
         for _ in range(2):
             with self.assertNumQueries(1):
                 self.assertEqual(Everything.objects.cache(row.pk).text, BIG)
-            self.assertIsNone(standing(row.key()))
+            self.assertIsNone(entry_under(row.key()))
 
     def test_a_row_that_grows_and_shrinks_is_never_stale(self):
         row = Everything.objects.create(text="small")
@@ -183,28 +189,28 @@ class MemcachedWriterTests(MemcachedMixin, ClientsTestCase):
             row.text = text
             with transaction.atomic():
                 row.save()
-                self.assertIsInstance(standing(row.key()), Holds)
+                self.assertIsInstance(entry_under(row.key()), Holds)
             self.assertEqual(Everything.objects.cache(row.pk).text, text)
 
-    def test_small_rows_beside_a_big_one_are_filled(self):
+    def test_small_rows_are_filled_together_with_one_that_is_too_large(self):
         pks = [Everything.objects.create(text=text).pk for text in ("one", BIG, "two")]
         for pk in pks:
-            lose(f"Everything.{pk}")
+            evict(f"Everything.{pk}")
         Everything.objects.cache_many(pks)
         with self.assertNumQueries(0):
             Everything.objects.cache_many([pks[0], pks[2]])
-        self.assertIsNone(standing(f"Everything.{pks[1]}"))
+        self.assertIsNone(entry_under(f"Everything.{pks[1]}"))
         Everything.objects.filter(pk__in=pks).update(char="changed")
         with self.assertNumQueries(0):
             found = Everything.objects.cache_many([pks[0], pks[2]])
         self.assertEqual([row.char for row in found.values()], ["changed"] * 2)
 
-    def test_an_entry_with_holds_lives_until_their_latest_deadline(self):
+    def test_an_entry_with_holds_stands_until_their_latest_deadline(self):
         protocol.hold(CACHED, [self.key], "a")
-        name = cache.make_key(self.key)
+        name = cache.make_and_validate_key(self.key)
         client = cache._cache.server_of(name)
         seconds = int(client.raw_command(f"mg {name} t").removeprefix(b"HD t"))
-        deadline = standing(self.key).deadlines["a"] - 0.001  # it is kept in milliseconds
+        deadline = entry_under(self.key).deadlines["a"] - 0.001  # it is stored in milliseconds
         # Memcached's clock may be up to a second ahead of its last tick.
         self.assertGreaterEqual(time.time() + seconds - 1, deadline)
 
@@ -220,10 +226,10 @@ class LocalMemoryWriterTests(WriterTests):
     pass
 
 
-class TwoDatabasesTests(ClientsTestCase):
+class NestedBlocksTests(ClientsTestCase):
     databases = {"default", "archive"}
 
-    def test_nested_blocks_on_two_databases_end_each_for_itself(self):
+    def test_nested_blocks_on_two_databases_end_independently(self):
         other = Plain.objects.using("archive").create(name="old")
         with transaction.atomic():
             self.rename()
@@ -235,5 +241,5 @@ class TwoDatabasesTests(ClientsTestCase):
             self.assertEqual(archived.cache(other.pk).name, "old")
             with self.assertNumQueries(0, using="archive"):
                 self.assertEqual(archived.cache(other.pk).name, "old")
-            self.assertIsInstance(standing(self.key), Holds)
+            self.assertIsInstance(entry_under(self.key), Holds)
         self.assertEqual(read(self.plain.pk), ("new", "hit"))

@@ -1,4 +1,4 @@
-"""The addresses of the site, with a start page that fails."""
+"""The URLs of the site, with a start page that raises an error."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The cache of the tests: a Memcached of their own, or a part of a running one only they see."""
+"""The cache of the tests: a new Memcached, or keys that no one else uses on a running one."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,19 +17,22 @@ _generation = 0
 
 
 def make_key(key: str, key_prefix: str, version: int) -> str:
-    """Make keys that no site, no other process and no earlier test uses (a `KEY_FUNCTION`)."""
+    """Return a key that no site, no other process and no earlier test uses (a `KEY_FUNCTION`)."""
     return f"test-{RUN}.{getpid()}.{_generation}:{version}:{key}"
 
 
-def forget() -> None:
-    """Start with an empty cache, without touching what others have in the same server."""
+def empty_cache() -> None:
+    """Let the tests see an empty cache, without touching other entries on the same server."""
     global _generation
     _generation += 1
 
 
+forget = empty_cache  # the name that the tests of the site use
+
+
 @contextmanager
 def test_cache() -> Iterator[None]:
-    """Give the tests their cache for a while: Memcached if there is one, else local memory."""
+    """Use Memcached in the block if there is one, else local memory."""
     with ExitStack() as stack:
         addresses = settings.MEMCACHED_SERVERS
         if not addresses and servers.has_memcached():
@@ -39,16 +42,16 @@ def test_cache() -> Iterator[None]:
 
 
 def on_servers(addresses: list[str]) -> override_settings:
-    """Use these servers for a while, as the site would; local memory if there are none."""
+    """Return the settings to use these servers as the site does; without any, local memory."""
     caches = site.caches(addresses)
     caches["default"]["KEY_FUNCTION"] = make_key
-    # Longer than a busy machine takes to answer: a miss here is somebody's fault.
+    # Longer than a busy machine takes to answer: a time-out would look like a miss.
     caches["default"]["OPTIONS"] |= {"timeout": 10, "connect_timeout": 10}
     return override_settings(MEMCACHED_SERVERS=addresses, CACHES=caches)
 
 
 class MemcachedMixin:
-    """Skips its tests where there is no Memcached."""
+    """Skips its tests if there is no Memcached."""
 
     @classmethod
     def setUpClass(cls):

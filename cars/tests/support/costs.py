@@ -1,4 +1,4 @@
-"""What something costs: counted at the Memcached server, at the sockets to it, and in queries."""
+"""Counts cache commands at the Memcached servers, round trips at their sockets, and queries."""
 
 import socket
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from pymemcache.client.base import Client, normalize_server_spec
 from cars.lab import servers
 from carsite import settings as site
 
-# What Memcached's `stats` call the commands; one `get` of many keys is counted for each key.
+# The names of the commands in Memcached's `stats`; a `get` of many keys counts once for each key.
 COMMANDS = {
     "get": ["cmd_get"],
     "set": ["cmd_set"],  # add and cas too
@@ -26,7 +26,7 @@ COMMANDS = {
 
 @dataclass
 class Cost:
-    """SQL; cache commands by name, for each key; round trips to the cache."""
+    """Queries (SQL), cache commands by name (one for each key), and round trips to the cache."""
 
     queries: list[str] = field(default_factory=list)
     commands: dict[str, int] = field(default_factory=dict)
@@ -37,13 +37,13 @@ class Cost:
         return sum(sql.startswith("SELECT") for sql in self.queries)
 
     @property
-    def in_all(self) -> int:
-        """Cache commands of all names."""
+    def total(self) -> int:
+        """The number of cache commands."""
         return sum(self.commands.values())
 
 
 class _Socket(socket.socket):
-    sent = 0  # by all of them
+    sent = 0  # calls of `sendall` on all sockets
 
     def sendall(self, *args):
         _Socket.sent += 1
@@ -55,7 +55,7 @@ vars(_sockets).update(vars(socket) | {"socket": _Socket})
 
 
 class CostMixin:
-    """Gives its tests Memcacheds that nobody else uses, so that they can count."""
+    """Starts Memcached servers for its tests alone, so that they can count."""
 
     SERVERS = 1
 
@@ -70,7 +70,7 @@ class CostMixin:
         caches = site.caches(addresses)
         caches["default"]["OPTIONS"]["socket_module"] = _sockets
         stack.enter_context(override_settings(CACHES=caches))
-        # On sockets that don't count.
+        # These use sockets that are not counted.
         cls.servers = [Client(normalize_server_spec(address)) for address in addresses]
         for server in cls.servers:
             stack.callback(server.close)
@@ -94,6 +94,6 @@ class CostMixin:
     def _commands(self) -> dict[str, int]:
         stats = [server.stats() for server in self.servers]
         return {
-            name: sum(its.get(field.encode(), 0) for its in stats for field in fields)
+            name: sum(of_server.get(field.encode(), 0) for of_server in stats for field in fields)
             for name, fields in COMMANDS.items()
         }

@@ -1,4 +1,4 @@
-"""Several clients of one database and one cache, and what they see."""
+"""Several clients of one database and one cache."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -15,12 +15,12 @@ from django.test import TransactionTestCase, override_settings
 from cars.caching import events
 from carsite import settings as site
 
-from .caches import forget, make_key
+from .caches import empty_cache, make_key
 from .zoo.models import Plain
 
 
-def elsewhere(function: Callable[..., Any], *args: Any) -> Any:
-    """Return what `function` returns for another client: a thread with connections of its own."""
+def in_another_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Return what `function` returns in another thread, which opens new connections."""
 
     def work():
         try:
@@ -33,38 +33,38 @@ def elsewhere(function: Callable[..., Any], *args: Any) -> Any:
 
 
 @contextmanager
-def heard() -> Iterator[list[str]]:
-    """Yield the outcomes of what happens in the block, in their order."""
+def recorded_outcomes() -> Iterator[list[str]]:
+    """Yield a list to which the outcomes of the events in the block are added."""
     outcomes: list[str] = []
     with events.listen(lambda event: outcomes.append(event.outcome)):
         yield outcomes
 
 
 def read(pk: Any) -> tuple[str, str]:
-    """Read the row `pk` of Plain through the cache; return its name, and how the lookup ended."""
-    with heard() as outcomes:
+    """Read the row `pk` of Plain through the cache; return its name and the outcome."""
+    with recorded_outcomes() as outcomes:
         name = Plain.objects.cache(pk).name
     return name, next(o for o in outcomes if o not in (events.FILLED, events.EXPIRED))
 
 
-def standing(key: str) -> Any:
-    """Return what stands under `key`: None, a Row, a Lease or Holds."""
+def entry_under(key: str) -> Any:
+    """Return the entry under `key`: a Row, a Lease, Holds or None."""
     return cache.gets_many([key])[key].value
 
 
-def lose(key: str) -> None:
-    """Lose what stands under `key`, as an eviction does."""
+def evict(key: str) -> None:
+    """Remove the entry under `key`, as an eviction does."""
     cache.delete(key)
 
 
 @contextmanager
 def on_disk() -> Iterator[None]:
-    """Move an SQLite in memory into a file: in memory, connections lock whole tables."""
+    """Move an in-memory SQLite database to a file: in memory, connections lock whole tables."""
     if not connection.is_in_memory_db():
         yield
         return
     connection.ensure_connection()
-    settings = connection.settings_dict  # all threads have this very one
+    settings = connection.settings_dict  # all threads share this dict
     memory, name = connection.connection, settings["NAME"]
     with TemporaryDirectory() as folder:
         path = Path(folder, "db.sqlite3")
@@ -79,7 +79,7 @@ def on_disk() -> Iterator[None]:
 
 
 class ClientsTestCase(TransactionTestCase):
-    """Tests of what one client does while others look on. There is one row, `self.plain`."""
+    """Tests with several clients. There is one row, `self.plain`."""
 
     @classmethod
     def setUpClass(cls):
@@ -88,12 +88,12 @@ class ClientsTestCase(TransactionTestCase):
             cls.enterClassContext(on_disk())
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.plain = Plain.objects.create(name="old")
         self.key = self.plain.key()
 
     def rename(self, name: str = "new") -> None:
-        """Save the row under another name."""
+        """Save the row with another name."""
         self.plain.name = name
         self.plain.save()
 
@@ -104,7 +104,7 @@ in_local_memory = override_settings(
 
 
 def using(addresses: list[str], **options: Any) -> override_settings:
-    """Use the cache on these servers, or without any in local memory, with these OPTIONS."""
+    """Return the settings to use these servers, or local memory, with these OPTIONS."""
     config = site.caches(addresses)["default"]
     return override_settings(
         CACHES={"default": {**config, "KEY_FUNCTION": make_key, "OPTIONS": options}}

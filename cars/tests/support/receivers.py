@@ -1,4 +1,4 @@
-"""Receivers of Django's signals, for a while."""
+"""Connects receivers of Django's signals for the time of a block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from django.dispatch import Signal
 
 @contextmanager
 def connected(signal: Signal, receiver: Callable, sender: type[Model]) -> Iterator[None]:
-    """Let `receiver` receive `signal` of `sender` inside the block, after those that do already."""
+    """Connect `receiver` to `signal` of `sender` inside the block, after other receivers."""
     signal.connect(receiver, sender=sender)
     try:
         yield

@@ -1,4 +1,4 @@
-"""What surrounds the tests: for `manage.py test`, and by conftest.py for pytest."""
+"""The surroundings of the tests: for `manage.py test`, and by conftest.py for pytest."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from django.test.runner import DiscoverRunner
 
 from .caches import test_cache
 
-APPS = ["cars.lab", "cars.tests.support.zoo"]  # apps whose models only tests need
-ARCHIVE = "archive"  # a second database, for tests that name it in their `databases`
+APPS = ["cars.lab", "cars.tests.support.zoo"]  # apps with models that only tests need
+ARCHIVE = "archive"  # a second database, for tests with it in their `databases`
 
 
 @contextmanager
 def surroundings() -> Iterator[None]:
-    """Give the tests a cache, models and a second database of their own."""
+    """Set up a cache, apps and a second database for the tests alone."""
     default = connections.settings["default"]
     archive = {**default, "NAME": f"{default['NAME']}_archive", "TEST": {**default["TEST"]}}
     connections.settings[ARCHIVE] = archive

@@ -1,4 +1,4 @@
-"""What the tests of /watch/ have in common."""
+"""Helpers for the tests of /watch/."""
 
 import json
 from threading import BoundedSemaphore
@@ -13,18 +13,18 @@ from cars.caching.backends import base
 from cars.insight.watch import stream, views
 from cars.lab import servers
 
-from .caches import forget, on_servers
+from .caches import empty_cache, on_servers
 
 
 class Events:
-    """The server-sent events of a response, as they come."""
+    """The server-sent events of a response, in the order of their arrival."""
 
     def __init__(self, response):
         self.response = response
         self._blocks = iter(response.streaming_content)
 
     def __iter__(self):
-        """Yield the name and the data of each; a heartbeat is called "heartbeat"."""
+        """Yield the name and the data of each event; a heartbeat has the name "heartbeat"."""
         for block in self._blocks:
             fields = dict(line.split(": ", 1) for line in block.decode().strip().splitlines())
             if "" in fields:
@@ -35,11 +35,11 @@ class Events:
                 yield fields["event"], json.loads(fields["data"])
 
     def next(self, wanted):
-        """Return the data of the next event called `wanted`."""
+        """Return the data of the next event with the name `wanted`."""
         return next(data for name, data in self if name == wanted)
 
     def texts(self, key, *wanted):
-        """Return what happens to `key`, until each of `wanted` has begun one, in this order."""
+        """Return the log lines of `key` until lines begin with each of `wanted`, in this order."""
         texts, left = [], list(wanted)
         for name, data in self:
             for event in data["events"] if name == "log" else []:
@@ -53,14 +53,14 @@ class Events:
 
 
 def close(response):
-    """Close the stream as a server does, but not the connection that the test needs."""
+    """Close the stream as a server does, but keep the connection that the test needs."""
     with patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete"):
         response.close()
 
 
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
 class WatchTestCase(TestCase):
-    """Tests with a server of their own: in its log and its totals there is nobody else's doing."""
+    """Tests with a new server, whose log and totals show only what the test does."""
 
     @classmethod
     def setUpClass(cls):
@@ -73,15 +73,15 @@ class WatchTestCase(TestCase):
         cls.visitor = User.objects.create_user("visitor")
 
     def setUp(self):
-        forget()
-        # The log shows the keys as the site has them, without the namespace of a test.
+        empty_cache()
+        # The log shows the keys of the site, which have no namespace of a test.
         self.enterContext(patch.object(base, "test_namespace", return_value=""))
         self.client.force_login(self.staff)
         self.enterContext(patch.multiple(stream, LENGTH=10, OFTEN=0.02, SELDOM=0.2))
         self.enterContext(patch.object(views, "places", BoundedSemaphore(views.PLACES)))
 
     def watch(self):
-        """Return the events of a stream that has begun."""
+        """Return the events of a new stream, once it watches all servers."""
         response = self.client.get("/watch/events")
         self.assertEqual(response.status_code, 200)
         self.addCleanup(close, response)

@@ -1,1 +1,1 @@
-"""Models of the tests' own, cached in every way that a model can be: an app for the tests only."""
+"""An app with models for the tests, which are cached in every way that a model can be."""

@@ -1,4 +1,4 @@
-"""Fields of somebody's own, whose values MessagePack doesn't have."""
+"""Custom fields, whose values MessagePack doesn't have."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Point:
 
 
 class PointField(models.CharField):
-    """Gives a Point, and says how it is written and read."""
+    """Returns a Point, and defines how it is written and read."""
 
     def from_db_value(self, value, expression, connection):
         return self.to_python(value)
@@ -30,11 +30,11 @@ class PointField(models.CharField):
 
 
 class Word(str):
-    """A text of a type of its own."""
+    """A subclass of str."""
 
 
 class WordField(models.TextField):
-    """Gives a Word; how it is written is what every field has."""
+    """Returns a Word; it is written as every field writes its value."""
 
     def from_db_value(self, value, expression, connection):
         return self.to_python(value)
@@ -44,7 +44,7 @@ class WordField(models.TextField):
 
 
 class Secret:
-    """A text that isn't shown."""
+    """A string that isn't shown."""
 
     def __init__(self, text):
         self.text = text
@@ -54,7 +54,7 @@ class Secret:
 
 
 class SecretField(models.TextField):
-    """Gives a Secret, and writes stars for a serialiser: what is read again isn't what it was."""
+    """Returns a Secret, and writes stars for a serialiser, so that its value can't be read back."""
 
     def from_db_value(self, value, expression, connection):
         return self.to_python(value)

@@ -1,4 +1,4 @@
-"""One model for each thing that a cache of rows can trip over."""
+"""One model for each feature that a cache of rows has to cover."""
 
 import uuid
 
@@ -13,7 +13,7 @@ from .fields import PointField, SecretField, WordField
 
 
 class Plain(models.Model):
-    """Cached like Car, smaller."""
+    """A cached model with few fields."""
 
     name = models.CharField(max_length=50)
     number = models.IntegerField(default=0)
@@ -22,14 +22,14 @@ class Plain(models.Model):
 
 
 class PlainProxy(Plain):
-    """The same rows by another class."""
+    """A proxy: another class for the same rows."""
 
     class Meta:
         proxy = True
 
 
 class Uuid(models.Model):
-    """A pk that is known before the row is."""
+    """A pk that is known before the row is inserted."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     name = models.CharField(max_length=50, unique=True)
@@ -39,7 +39,7 @@ class Uuid(models.Model):
 
 
 class Text(models.Model):
-    """A pk that is no Memcached key as it stands."""
+    """A pk that can be an invalid Memcached key."""
 
     id = models.CharField(primary_key=True, max_length=500)
     name = models.CharField(max_length=50, blank=True)
@@ -79,7 +79,7 @@ class Puppy(Dog):
 
 
 class Named(models.Model):
-    """What two models have in common, the manager too, without a table of its own."""
+    """The abstract base of two models, with their manager."""
 
     name = models.CharField(max_length=50)
 
@@ -90,22 +90,22 @@ class Named(models.Model):
 
 
 class Boat(Named):
-    """One of them."""
+    """A model with an abstract base."""
 
 
 class Train(Named):
-    """The other."""
+    """Another model with the same abstract base."""
 
 
 class ShelfQuerySet(models.QuerySet):
-    """A plain QuerySet of somebody's own."""
+    """A custom QuerySet that doesn't know of the recipe."""
 
     def named(self, name):
         return self.filter(name=name)
 
 
 class Shelf(models.Model):
-    """Cached, with a QuerySet of its own."""
+    """A cached model with a custom QuerySet."""
 
     name = models.CharField(max_length=50)
 
@@ -113,21 +113,21 @@ class Shelf(models.Model):
 
 
 class DrawerQuerySet(CacheQuerySet):
-    """A QuerySet of somebody's own that knows what it is for."""
+    """A custom QuerySet with CacheQuerySet as its base."""
 
     def rename(self, name):
         return self.update(name=name)
 
 
 class DrawerManager(CacheManager.from_queryset(DrawerQuerySet)):
-    """A manager of somebody's own, with a natural key."""
+    """A custom manager, with a natural key."""
 
     def get_by_natural_key(self, name):
         return self.get(name=name)
 
 
 class Drawer(models.Model):
-    """Cached, with a QuerySet, a manager and a natural key of its own."""
+    """A cached model with a custom QuerySet, a custom manager and a natural key."""
 
     name = models.CharField(max_length=50, unique=True)
     size = models.IntegerField(default=0)
@@ -139,7 +139,7 @@ class Drawer(models.Model):
 
 
 class Amount(models.Model):
-    """A pk that is a decimal number."""
+    """A pk that is a Decimal."""
 
     id = models.DecimalField(primary_key=True, max_digits=10, decimal_places=2)
     name = models.CharField(max_length=50, blank=True)
@@ -148,7 +148,7 @@ class Amount(models.Model):
 
 
 class Moment(models.Model):
-    """A pk that is a moment."""
+    """A pk that is a datetime."""
 
     id = models.DateTimeField(primary_key=True)
     name = models.CharField(max_length=50, blank=True)
@@ -157,7 +157,7 @@ class Moment(models.Model):
 
 
 class Booking(models.Model):
-    """Unique by two columns that are not its pk."""
+    """Unique by two columns that are not the pk."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     room = models.IntegerField()
@@ -171,21 +171,21 @@ class Booking(models.Model):
 
 
 class Keeper(models.Model):
-    """Referred to by Pet in three ways."""
+    """The target of foreign keys of Pet."""
 
     name = models.CharField(max_length=50)
 
 
-def nobody() -> Keeper:
-    """Return the keeper of pets whose own is gone (an `on_delete` of Pet)."""
-    return Keeper.objects.get_or_create(name="nobody")[0]
+def default_keeper() -> Keeper:
+    """Return the keeper of pets whose keeper was deleted (an `on_delete` of Pet)."""
+    return Keeper.objects.get_or_create(name="default")[0]
 
 
 class Tag(models.Model):
-    """On whatever row, by a generic relation, and itself cached."""
+    """Refers to a row of any model by a generic relation."""
 
     word = models.CharField(max_length=50)
-    # Without a constraint: this app has no migrations, so that its tables come before that one.
+    # Without a constraint: this app has no migrations, so its tables are created before that one.
     content_type = models.ForeignKey(ContentType, models.CASCADE, null=True, db_constraint=False)
     object_id = models.PositiveIntegerField(null=True)
     on = GenericForeignKey()
@@ -194,12 +194,12 @@ class Tag(models.Model):
 
 
 def orphan(collector, field, sub_objs, using):
-    """Do, when their keeper is deleted, what SET_NULL does (an `on_delete` of one's own)."""
+    """Do what SET_NULL does (a custom `on_delete`)."""
     collector.add_field_update(field, None, sub_objs)
 
 
 class License(models.Model):
-    """A pk that refers to another row."""
+    """A pk that is a foreign key."""
 
     keeper = models.OneToOneField(Keeper, models.CASCADE, primary_key=True)
     name = models.CharField(max_length=50, blank=True)
@@ -208,7 +208,7 @@ class License(models.Model):
 
 
 class Visit(models.Model):
-    """Written by Django itself in the ways that Pet is not."""
+    """Has the `on_delete`s that Pet doesn't have."""
 
     name = models.CharField(max_length=50)
     guide = models.ForeignKey(Keeper, models.SET(None), null=True, related_name="guided")
@@ -218,13 +218,13 @@ class Visit(models.Model):
 
 
 class Club(models.Model):
-    """Has members, each by a row that is cached."""
+    """Has a many-to-many relation whose rows are cached."""
 
     members = models.ManyToManyField(Keeper, through="Membership")
 
 
 class Membership(models.Model):
-    """A many-to-many relation's own row."""
+    """A row of a many-to-many relation."""
 
     club = models.ForeignKey(Club, models.CASCADE)
     keeper = models.ForeignKey(Keeper, models.CASCADE)
@@ -234,14 +234,14 @@ class Membership(models.Model):
 
 
 class Pet(models.Model):
-    """Written by Django itself when others are deleted."""
+    """Written by Django itself when a Keeper is deleted."""
 
     name = models.CharField(max_length=50)
     owner = models.ForeignKey(Keeper, models.SET_NULL, null=True, related_name="pets")
     vet = models.ForeignKey(
         Keeper, models.SET_DEFAULT, null=True, default=None, related_name="patients"
     )
-    walker = models.ForeignKey(Keeper, models.SET(nobody), null=True, related_name="walks")
+    walker = models.ForeignKey(Keeper, models.SET(default_keeper), null=True, related_name="walks")
     home = models.ForeignKey(Keeper, models.CASCADE, null=True, related_name="guests")
     friends = models.ManyToManyField(Keeper, related_name="friends_of")
     tags = GenericRelation(Tag)
@@ -250,18 +250,18 @@ class Pet(models.Model):
 
 
 class KeeperProxy(Keeper):
-    """The same keepers by another class, which is prepared after those that refer to them."""
+    """A proxy that is prepared after the models that refer to Keeper."""
 
     class Meta:
         proxy = True
 
 
 class Refused(Exception):
-    """What a save of Fussy raises."""
+    """Raised by `save` of Fussy."""
 
 
 class Fussy(models.Model):
-    """A model whose save can raise, before or after it has written."""
+    """A model whose `save` can raise, before or after it has written."""
 
     name = models.CharField(max_length=50)
 
@@ -276,7 +276,7 @@ class Fussy(models.Model):
 
 
 class Everything(models.Model):
-    """One field of each kind that Django has."""
+    """One field of each of Django's types."""
 
     big = models.BigIntegerField(null=True)
     binary = models.BinaryField(null=True)
@@ -312,7 +312,7 @@ class Everything(models.Model):
 
 
 class Custom(models.Model):
-    """Fields of somebody's own, and references to pks that are no numbers."""
+    """Custom fields, and foreign keys to pks that are not numbers."""
 
     point = PointField(max_length=100, null=True)
     word = WordField(null=True)
