@@ -293,7 +293,7 @@ class World:
         return ""
 
     def owns_lock(self, actor: Actor) -> bool:
-        """Has the transaction of `actor` the row locked?"""
+        """Has the transaction of `actor` locked the row?"""
         return self.lock is not None and self.lock.owner == actor.name
 
     def visible_to(self, actor: Actor) -> int | str | None:
@@ -315,12 +315,12 @@ class World:
             self._wrong("stale hit", f"{actor.name} got {number}, committed is {self.committed}")
 
     def _is_excused(self) -> bool:
-        """Is this the design's exception 1: an entry lost, a write of it not yet released?"""
+        """Is this exception 1 of the design: the entry was lost before a write was released?"""
         lost = "lost" in self.case.faults - self.faults_left
         return lost and any(w.committed and (w.pending or w.dead) for w in self.writers)
 
     def _check_refused(self, compared: Any, before: Any) -> None:
-        """Check what the pruning relies on: a cas of what stands no more changes nothing."""
+        """Check what the pruning relies on: a cas fails if the entry has changed since."""
         local = isinstance(self.cache, LocalMemoryCache)  # others make a new token at each look
         if local and compared is not before and self.token is not before:
             self._wrong("not refused", "a cas has replaced what it had not seen")

@@ -1,5 +1,6 @@
-"""The rules of the protocol, each of which can be switched off: what walks find then shows why
-the protocol needs it.
+"""The rules of the protocol, each of which can be switched off.
+
+What walks find without a rule shows why the protocol needs it.
 """
 
 from collections.abc import Callable, Iterator
