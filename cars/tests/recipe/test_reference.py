@@ -49,7 +49,7 @@ class Page:
     def entries(self, section: str) -> dict[str, str]:
         """Return the signature of each documented name; "" where the page shows none."""
         found = {}
-        for part in re.split(r"^#### ", self.sections[section], flags=re.MULTILINE)[1:]:
+        for part in re.split(r"^### ", self.sections[section], flags=re.MULTILINE)[1:]:
             heading, _, body = part.partition("\n")
             shown = re.match(r"\n```python\n(.*?)```", body, re.DOTALL)
             found[heading.strip("`")] = one_line(shown[1]) if shown else ""
