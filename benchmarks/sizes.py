@@ -4,13 +4,13 @@ Three sizes: the value alone; the item, with its key and its header; the memory,
 rounds up to its next chunk size.
 """
 
-import re
 from statistics import mean
 from typing import NamedTuple
-from urllib.parse import unquote
 
 from pymemcache.client.base import Client
 from redis import Redis
+
+from cars.insight.watch import server as watch
 
 
 class Sizes(NamedTuple):
@@ -35,9 +35,9 @@ def _in_memcached(server: str, rows: int) -> Sizes:
         number, _, what = name.partition(b":")
         if what == b"used_chunks":
             memory += int(used) * int(slabs[number + b":chunk_size"])
-    dump = client.raw_command("lru_crawler metadump all", b"END\r\n")
-    names = re.findall(r"^key=(\S+) ", dump.decode(), re.MULTILINE)
-    values = [client.get(unquote(name)) for name in names[:rows]]
+    # Not by raw_command(): it returns only the last part of a response that comes in several.
+    stored = watch.items(server) or []
+    values = [client.get(item.key) for item in stored[:rows]]
     client.close()
     return Sizes(
         value=mean(len(value) for value in values if value),
