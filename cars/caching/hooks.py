@@ -24,7 +24,7 @@ from django.dispatch import receiver
 
 from . import transactions
 from .manager import CacheManager, has_own_queryset
-from .registry import cached_model, is_cached, register, written_by
+from .registry import cached_model, is_cached, register
 
 ModelClass = type[models.Model]
 
@@ -118,7 +118,7 @@ def _connect_target(model: ModelClass, target: ModelClass, field: models.Field) 
             rows = model._base_manager.using(using).filter(**{field.name: instance})
             pks = list(rows.order_by().values_list("pk", flat=True))
             if pks:
-                transactions.hold(written_by(model, using), pks, using)
+                transactions.hold(model, pks, using)
 
     # Kept on the class of the target, so that it goes when a historical class goes.
     target = target._meta.concrete_model

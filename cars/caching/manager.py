@@ -9,7 +9,7 @@ from django.db import models, router
 
 from . import checks, protocol, transactions
 from .queryset import CacheQuerySet, holding_class
-from .registry import CachedModel, Config, cached_model, written_by
+from .registry import CachedModel, Config, cached_model
 
 
 class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
@@ -79,7 +79,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         In a transaction, call it before the COMMIT: then no read returns what was before.
         """
         cached = self._cached()
-        transactions.hold(written_by(self.model, cached.alias), list(pks), cached.alias)
+        transactions.hold(self.model, list(cached.keys(pks).values()), cached.alias)
 
     def forget(self, pks: Iterable[Any]) -> int:
         """Remove the rows `pks` from the cache, so that the next read is a miss.

@@ -176,7 +176,7 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
                 broken = connection.needs_rollback or len(pks) > len(old)
                 raise
             if pks:
-                transactions.hold(written_by(model, using), pks, using)
+                transactions.hold(model, pks, using)
     except BaseException:
         if nested:
             connection.set_rollback(broken)

@@ -140,7 +140,7 @@ class Actor:
         """Leave nothing of this run on the connection."""
         self.acting = True
         connection = self.connection
-        connection.__dict__.pop(transactions.ON_CONNECTION, None)
+        connection.__dict__.pop(transactions.TRANSACTION, None)
         connection.savepoint_ids, connection.atomic_blocks, connection.run_on_commit = [], [], []
         connection.needs_rollback = connection.run_commit_hooks_on_set_autocommit_on = False
         if connection.connection is None:

@@ -8,7 +8,7 @@ from django.test import SimpleTestCase, TestCase, TransactionTestCase
 
 from cars.caching.entries import Holds, Row
 from cars.caching.testing import FreshCacheMixin
-from cars.caching.transactions import ON_CONNECTION
+from cars.caching.transactions import TRANSACTION
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.other_clients import (
     entry_under,
@@ -70,12 +70,12 @@ class HoldsOfOtherTestsTests(TestCase):
     def find_nothing_and_leave_a_hold(self):
         self.assertIsNone(entry_under(KEY))
         before = vars(connections["default"]).get(
-            ON_CONNECTION
+            TRANSACTION
         )  # the Transaction of the first test
         # In a block, a Transaction that were not left behind would count as still under way.
         with self.assertRaises(ValueError), transaction.atomic():
             self.assertEqual(outcomes_of_missing(PK), ["miss"])
-            self.assertIsNot(vars(connections["default"])[ON_CONNECTION], before)
+            self.assertIsNot(vars(connections["default"])[TRANSACTION], before)
             Plain(pk=PK, name="undone").save()
             raise ValueError
         self.assertIsInstance(entry_under(KEY), Holds)
