@@ -104,6 +104,14 @@ def new_token() -> str:
 class SwapCache(BaseCache):
     """The contract: a Django cache that can also compare and swap."""
 
+    def look(self, key: str) -> Any:
+        """Return the value under `key`, a row packed and leases and holds too; None for nothing."""
+        raise NotImplementedError
+
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
+        """Return, by key, the values under `keys`, without the keys with nothing."""
+        raise NotImplementedError
+
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         """Return what stands under each of `keys`, leases and holds too, ABSENT for nothing."""
         raise NotImplementedError
@@ -119,10 +127,10 @@ class SwapCache(BaseCache):
 class NoCache(SwapCache):
     """In place of a cache that can't compare and swap: always empty, and refuses no change."""
 
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        return default
+    def look(self, key: str) -> Any:
+        return None
 
-    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
         return {}
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:

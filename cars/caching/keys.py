@@ -27,7 +27,7 @@ def _text(field: Field, pk: Any) -> str:
         if not isinstance(pk, (list, tuple)):
             raise ValueError(f"A pk of {len(parts)} columns is a tuple, not {pk!r}.")
         return ",".join(_text(*pair) for pair in zip(parts, pk, strict=True))
-    if isinstance(pk, Model):  # where the pk is a relation, Django takes an instance for it
+    if isinstance(pk, Model) and field.remote_field:  # Django takes an instance for its pk
         pk = getattr(pk, field.target_field.attname)
     value = field.get_prep_value(pk)
     if value is None:

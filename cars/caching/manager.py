@@ -46,8 +46,6 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
             cached = self._cached()
             instance = transactions.read_one(cached, cached.key(pk), pk)
             if instance is not None:
-                if cached.model is not self.model:  # a proxy of the cached model
-                    instance.__class__ = self.model
                 return instance
         raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
 
@@ -60,9 +58,6 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read_many(cached, {key: pk for pk, key in keys.items()})
-        if cached.model is not self.model:  # a proxy of the cached model
-            for instance in found.values():
-                instance.__class__ = self.model
         return {pk: found[key] for pk, key in keys.items() if key in found}
 
     async def acache(self, pk: Any) -> models.Model:
@@ -92,7 +87,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
     def _cached(self) -> CachedModel:
         # A row is read where it is written: a replica may lag behind.
         alias = self._db or router.db_for_write(self.model, **self._hints)
-        return cached_model(self.model._meta.concrete_model, alias)
+        return cached_model(self.model._meta.concrete_model, alias, self.model)
 
 
 def _is_none(pk: Any) -> bool:

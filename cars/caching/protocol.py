@@ -23,7 +23,7 @@ from django.db.models import Model, QuerySet
 from . import events
 from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
 from .registry import CachedModel, Keys
-from .rows import make_instance, pack, unpack, was_unpacked
+from .rows import make_instance, pack, unpack
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +50,18 @@ def setting(name: str) -> float:
 def look_up(cached: CachedModel, key: str) -> Model | None:
     """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    value = cached.cache.get(key)
-    if not was_unpacked(value, cached.model):
-        return None
-    events.tell(events.HIT, cached.model, started, key)
-    return value
+    instance = _row(cached, key, cached.cache.look(key))
+    if instance is not None:
+        events.tell(events.HIT, cached.model, started, key)
+    return instance
 
 
 def look_up_many(cached: CachedModel, keys: Collection[str]) -> dict[str, Model]:
     """Return, by key, the rows with these keys that are in the cache: one round trip."""
     started = perf_counter()
-    values = cached.cache.get_many(keys) if keys else {}
-    found = {key: value for key, value in values.items() if was_unpacked(value, cached.model)}
+    values = cached.cache.look_many(keys) if keys else {}
+    rows = {key: _row(cached, key, value) for key, value in values.items()}
+    found = {key: instance for key, instance in rows.items() if instance is not None}
     events.tell(events.HIT, cached.model, started, *found)
     return found
 
@@ -73,7 +73,7 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     seen = _take_leases(cached, keys, lease)
     found, waiting = {}, {}
     for key, (value, _) in seen.items():
-        if instance := _row(cached, value):
+        if instance := _row(cached, key, value):
             found[key] = instance
             events.tell(events.WAITED, cached.model, started, key)
         elif isinstance(value, Lease) and value != lease:
@@ -106,7 +106,7 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     unusable = {
         key: Swap(at, lease, timeout)
         for key, at in seen.items()
-        if not (at is ABSENT or isinstance(at.value, (Lease, Holds)) or _row(cached, at.value))
+        if not (at is ABSENT or isinstance(at.value, (Lease, Holds)) or _row(cached, key, at.value))
     }
     if unusable:
         cache.cas_many(unusable)
@@ -125,7 +125,7 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
         seen = cached.cache.gets_many(left)
         left = {key: pk for key, pk in left.items() if isinstance(seen[key].value, Lease)}
         for key in seen.keys() - left.keys():
-            if instance := _row(cached, seen[key].value):
+            if instance := _row(cached, key, seen[key].value):
                 found[key] = instance
     for key in keys:
         outcome = events.WAITED if key in found else events.GIVEN_UP
@@ -134,10 +134,9 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
     return found | read_database(cached, rest)
 
 
-def _row(cached: CachedModel, value: Any) -> Model | None:
-    """Return the instance of `cached` that `value` is the row of, or None."""
-    instance = unpack(value) if isinstance(value, Row) else None
-    return instance if was_unpacked(instance, cached.model) else None
+def _row(cached: CachedModel, key: str, value: Any) -> Model | None:
+    """Return the instance of `cached` whose row `value` is, or None if it can't be used."""
+    return unpack(cached, key, value) if type(value) is Row else None
 
 
 # The database

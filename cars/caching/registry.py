@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, KeysView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache as memoize
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,7 @@ class CachedModel:
 
     model: type[Model]
     alias: str
+    instance_class: type[Model] | None = field(default=None, compare=False)  # a proxy of the model
 
     @cached_property
     def config(self) -> Config:
@@ -99,8 +100,12 @@ def _warn_once(alias: str, backend: str) -> None:
 
 
 @memoize
-def cached_model(model: type[Model], alias: str) -> CachedModel:
+def cached_model(
+    model: type[Model], alias: str, instance_class: type[Model] | None = None
+) -> CachedModel:
     """Return the CachedModel of `model` on the database `alias`.
+
+    It reads instances of `instance_class`, a proxy of `model`, or else of `model` itself.
 
     Raises ImproperlyConfigured if its manager was added after the class was made.
     """
@@ -109,7 +114,7 @@ def cached_model(model: type[Model], alias: str) -> CachedModel:
             f"{model._meta.label} is not cached: its CacheManager was added after the class was "
             "made, so the cache isn't told of writes. Declare the manager in the class body."
         )
-    return CachedModel(model, alias)
+    return CachedModel(model, alias, instance_class)
 
 
 _configs: dict[type[Model], Config] = {}

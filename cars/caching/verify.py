@@ -78,16 +78,16 @@ def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
     seen = cached.cache.gets_many(keys)
     rows = protocol.select(cached, keys)
     return {
-        key: _outcome(cached, seen[key].value, rows.get(key))
+        key: _outcome(cached, key, seen[key].value, rows.get(key))
         for key in keys
         if key in rows or seen[key] is not ABSENT
     }
 
 
-def _outcome(cached: CachedModel, entry: Any, row: list[Any] | None) -> str:
+def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -> str:
     if not isinstance(entry, Row):
         return state_of(entry)
-    instance = unpack(entry)
+    instance = unpack(cached, key, entry)
     if instance is None:
         return State.OTHER
     return FRESH if [instance.__dict__[name] for name in cached.names] == row else STALE

@@ -10,7 +10,7 @@ from django.db import connections
 
 from ..entries import ABSENT, Holds, Lease, Row, SwapCache
 from ..registry import is_key
-from ..rows import unpack
+from ..rows import unpack_any
 
 HIDDEN = (Lease, Holds)
 
@@ -34,6 +34,12 @@ class SwapMixin(SwapCache):
         if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
             self.validate_key(name)
         return name
+
+    def look(self, key: str) -> Any:
+        return super().get(key)
+
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
+        return super().get_many(keys)
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         return _visible(super().get(key, default, version), default)
@@ -89,7 +95,7 @@ def test_namespace() -> str:
 
 def _visible(value: Any, default: Any) -> Any:
     if type(value) is Row:
-        value = unpack(value)
+        value = unpack_any(value)
         return default if value is None else value
     return default if type(value) in HIDDEN else value
 

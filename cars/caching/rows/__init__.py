@@ -6,6 +6,6 @@ instances    values to an instance
 """
 
 from .instances import make_instance
-from .packing import pack, unpack, was_unpacked
+from .packing import pack, unpack, unpack_any
 
-__all__ = ["make_instance", "pack", "unpack", "was_unpacked"]
+__all__ = ["make_instance", "pack", "unpack", "unpack_any"]
