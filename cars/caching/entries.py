@@ -66,6 +66,11 @@ class Holds:
         return max(self.deadlines.values()) - time.time() + TICK
 
 
+def whole_seconds(timeout: float | None) -> float | None:
+    """Return `timeout` in whole seconds: a part of one, which caches would take for 0, is 1."""
+    return timeout if timeout is None or timeout <= 0 else max(1, timeout)
+
+
 class Seen(NamedTuple):
     """A value seen under a key, and the cache's token that tells whether it still stands there."""
 
@@ -74,11 +79,14 @@ class Seen(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry."""
+    """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry.
+
+    As in Django, a timeout of None is for ever, and one of 0 or less not at all.
+    """
 
     seen: Seen
     value: Any
-    timeout: float
+    timeout: float | None
 
 
 ABSENT = Seen(None, None)

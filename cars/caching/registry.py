@@ -161,6 +161,11 @@ def is_cached(model: type[Model]) -> bool:
     return model._meta.concrete_model._meta.db_table in _families
 
 
+def names_of(model: type[Model]) -> tuple[str, str]:
+    """Return the cache of `model`, a cached model, and what its keys begin with."""
+    return _configs[model].cache, _name(model, _configs[model])
+
+
 def is_key(key: str) -> bool:
     """Is `key` the key of a cached model's row?"""
     return key.startswith(tuple(_name(*item) for item in _configs.items()))
@@ -172,7 +177,11 @@ def written_by(model: type[Model], alias: str) -> list[CachedModel]:
     They are found by the name of the database table. So this works for proxies, parents, children
     and the historical models of migrations alike. Those without a cache are left out.
     """
-    family = _families.get(model._meta.concrete_model._meta.db_table, ())
-    members = sorted(family, key=lambda member: member._meta.label)
-    written = [cached_model(member, alias) for member in members]
+    written = [cached_model(member, alias) for member in sharing(model)]
     return [cached for cached in written if cached.cache is not NO_CACHE]
+
+
+def sharing(model: type[Model]) -> list[type[Model]]:
+    """Return the cached models that share their rows with `model`, by their labels' order."""
+    family = _families.get(model._meta.concrete_model._meta.db_table, ())
+    return sorted(family, key=lambda member: member._meta.label)
