@@ -218,9 +218,15 @@ def fill_or_log(cached: CachedModel, keys: Keys, claimed: dict[str, Seen]) -> se
 def _packed(cached: CachedModel, key: str, values: Values) -> Row | None:
     try:
         return pack(cached, values)
-    except Exception:
-        logger.exception("The row %s could not be packed, and stays out of the cache", key)
+    except Exception as error:
+        kind = (cached.model, type(error), getattr(error, "field", None))
+        if kind not in _warned:  # once for each field: it would be said at each read
+            _warned.add(kind)
+            logger.warning("The row %s can't be packed, and stays out of the cache: %s", key, error)
         return None
+
+
+_warned: set[tuple[Any, ...]] = set()
 
 
 # Writers

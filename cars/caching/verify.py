@@ -10,7 +10,7 @@ from django.db.models import IntegerField
 from . import protocol
 from .entries import ABSENT, Row, State, state_of
 from .registry import CachedModel, Keys, cached_model, cached_models
-from .rows import unpack
+from .rows import is_same, unpack
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -90,4 +90,4 @@ def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -
     instance = unpack(cached, key, entry)
     if instance is None:
         return State.OTHER
-    return FRESH if [instance.__dict__[name] for name in cached.names] == row else STALE
+    return FRESH if is_same([instance.__dict__[name] for name in cached.names], row) else STALE

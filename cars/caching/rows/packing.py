@@ -56,7 +56,7 @@ _encode = msgspec.msgpack.Encoder().encode
 def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
     """Return the row of `cached` with these values, as `values_list(*cached.names)` gives them.
 
-    Raises TypeError for a value that can't be read back as it was, or what its field raises.
+    Raises Unpackable for a value that can't be read back as it was, or what its field raises.
     """
     return Row(fingerprint_of(cached) + _format_of(cached).pack(values))
 
@@ -90,6 +90,14 @@ def unpack_any(row: Row) -> Model | None:
     return None
 
 
+class Unpackable(TypeError):
+    """A value of `field` that can't be read back as it was."""
+
+    def __init__(self, field: Field, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class _Format:
     """How the values of a cached model's rows are packed."""
 
@@ -115,7 +123,7 @@ class _Format:
         )
         for field, value, again in zip(self._fields, values, self.unpack(data), strict=True):
             if not is_same(value, again):
-                raise TypeError(f"{field} is read back as {again!r}, not as {value!r}.")
+                raise Unpackable(field, f"{field} is read back as {again!r}, not as {value!r}.")
         return data
 
     def unpack(self, data: bytes) -> Sequence[Any]:
@@ -136,7 +144,7 @@ class _Format:
         field = self._fields[number]
         text = _text(field, value)
         if not isinstance(text, str):
-            raise TypeError(f"{field} writes {value!r} for a serialiser as {text!r}, no string.")
+            raise Unpackable(field, f"{field} is written as {text!r}, which is not a string.")
         return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
 
     def _read_extension(self, code: int, data: memoryview) -> Any:
