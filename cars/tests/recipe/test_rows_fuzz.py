@@ -99,7 +99,7 @@ class FuzzTests(TestCase):
 
         self.assertIsNotNone(unpack("date", "2026-11-22"))
         for name in ("moment", "date", "decimal", "uuid"):
-            for value in ("", "\0", b"\xff", "no such", 1.5, [], True):
+            for value in ("", "\0", b"\xff", "no such", [], True):
                 with self.subTest(name, value=value):
                     self.assertIsNone(unpack(name, value))
         self.assertIsNotNone(unpack("json", extension("json", b"[1]")))
