@@ -2,6 +2,10 @@ FROM python:3.13-slim
 
 ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 
+# Many tests start Memcached servers of their own, and so does the demo if none is named.
+RUN apt-get update && apt-get install --yes --no-install-recommends memcached \
+    && rm -rf /var/lib/apt/lists/*
+
 # The database is in /data. A volume mounted there belongs to the same user.
 RUN useradd --system --uid 1000 --create-home carsite && install -d -o carsite -g carsite /data
 ENV DATABASE_URL=sqlite:////data/cars.sqlite3

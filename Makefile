@@ -11,7 +11,7 @@ COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --g
 	--custom-compile-command "make lock" $(LOCK)
 
 # The newest Python that is new enough, starts, and can make a .venv.
-PYTHONS = python3.14 python3.13 python3.12 python3.11 python3
+PYTHONS ?= python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help

@@ -1,1 +1,1 @@
-"""How fast and how small the recipe is, beside what else there is. `python -m benchmarks`"""
+"""How fast and how small the recipe is, compared with other caches: `python -m benchmarks`."""

@@ -10,30 +10,37 @@ from pathlib import Path
 from cars.lab import servers
 
 from . import __doc__ as description
-from . import report, run
+from . import compare, report, run
 from .surroundings import surroundings
 from .targets import verdicts
 
 RESULTS = Path(__file__).parent / "results"
 QUICK_ROWS = 10_000
+PROGRAMS = ("memcached", "redis-server", "wrk")
+COMPARE_PROGRAMS = ("memcached", "git", "tar")
 
 
 def main() -> int:
     """Run the benchmarks, print the verdicts and write the results; return the status."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=description)
-    parser.add_argument("--quick", action="store_true", help="less of everything; writes nothing")
+    parser.add_argument("--quick", action="store_true", help="measure less, and write nothing")
     parser.add_argument(
         "--rows",
         type=int,
         default=1_000_000,
-        help="the most cars among which hits are timed (%(default)s)",
+        help="time hits among at most this many cars (%(default)s)",
     )
-    parser.add_argument("--profile", action="store_true", help="print where the time goes")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="where the results go (results/)")
+    parser.add_argument("--profile", action="store_true", help="also print where the time goes")
+    parser.add_argument(
+        "--to", type=Path, metavar="FOLDER", help="where to write the results (results/)"
+    )
+    parser.add_argument("--base", metavar="REVISION", help="only compare with this revision")
     options = parser.parse_args()
-    if missing := missing_programs():
+    if missing := missing_programs(COMPARE_PROGRAMS if options.base else PROGRAMS):
         names = " ".join(missing)
-        parser.error(f"not on this machine: {names} (Debian: apt install {names})")
+        parser.error(f"not installed: {names} (Debian: apt install {names})")
+    if options.base:
+        return compare_with(options.base, options.quick)
     effort = run.QUICK if options.quick else run.Effort()
     rows = min(options.rows, QUICK_ROWS) if options.quick else options.rows
     folder = options.to or (None if options.quick else RESULTS)
@@ -42,9 +49,9 @@ def main() -> int:
     try:
         samples, profile = run.run(effort, rows, options.profile)
     except RuntimeError as error:
-        sys.exit(f"The benchmarks have failed: {error}")
+        sys.exit(f"The benchmarks failed: {error}")
     except KeyboardInterrupt:
-        sys.exit("Stopped; the results are as they were.")
+        sys.exit("Stopped. No results were written.")
     minutes = (time.monotonic() - started) / 60
 
     for verdict in verdicts(samples):
@@ -58,9 +65,22 @@ def main() -> int:
     return 0
 
 
-def missing_programs() -> list[str]:
-    """Return the names of the programs that a run needs and this machine doesn't have."""
-    missing = [name for name in ("memcached", "redis-server", "wrk") if not shutil.which(name)]
+def compare_with(revision: str, quick: bool) -> int:
+    """Print how this checkout compares with `revision`; return the status."""
+    effort = compare.QUICK if quick else compare.Effort()
+    try:
+        comparisons = compare.compare(revision, effort)
+    except RuntimeError as error:
+        sys.exit(f"The comparison failed: {error}")
+    except KeyboardInterrupt:
+        sys.exit("Stopped.")
+    print(compare.table(revision, comparisons, effort))
+    return 0
+
+
+def missing_programs(names: tuple[str, ...]) -> list[str]:
+    """Return which of the programs `names`, and PostgreSQL, are not installed."""
+    missing = [name for name in names if not shutil.which(name)]
     return missing if servers.has_postgresql() else [*missing, "postgresql"]
 
 

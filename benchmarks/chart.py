@@ -1,4 +1,4 @@
-"""The chart: how long the contestants take, on one database beside the other, as SVG."""
+"""The chart: how long the contestants take on each database, as SVG."""
 
 from xml.sax.saxutils import escape
 
@@ -42,7 +42,7 @@ STYLE = """
 
 
 def chart(samples: Samples) -> str:
-    """Return the medians as bars; the two panels of a row have one scale."""
+    """Return the medians as bars. The panels of one row have the same scale."""
     databases = list(samples.by_database)
     names = [*CONTESTANTS, FLOOR]
     width = MARGIN + len(databases) * (PANEL + MARGIN)
@@ -62,7 +62,7 @@ def chart(samples: Samples) -> str:
                 time = times[database, name]
                 parts += _bar(x, y + HEAD + row * LINE, name, time, time / longest)
         y += HEAD + len(shown) * LINE + MARGIN
-    note = f"Medians, in microseconds; shorter is better. {FLOOR}: the same bytes, thrown away."
+    note = f"Medians, in microseconds; shorter is better. {FLOOR}: the same bytes, discarded."
     parts.append(_text(MARGIN, y + 10, note, "quiet"))
     height = y + MARGIN + 10
     head = (

@@ -1,6 +1,6 @@
-"""Who is compared: how each is set up, and how it reads.
+"""What is compared: how each contestant is set up, reads and writes.
 
-Some change Django itself as soon as they are installed, so each runs in a process of its own.
+Some change Django itself as soon as they are installed, so each has its own process.
 """
 
 from collections.abc import Iterable
@@ -13,22 +13,22 @@ PLAIN = "django.db.models.Manager"
 
 
 def django_memcached(server: str) -> dict[str, Any]:
-    """Return Django's CACHES with its own backend for Memcached."""
+    """Return CACHES with Django's backend for Memcached."""
     backend = "django.core.cache.backends.memcached.PyMemcacheCache"
     return {"default": {"BACKEND": backend, "LOCATION": server, "TIMEOUT": 3600}}
 
 
 class NoCache:
-    """The ORM alone; the others are what it does, and something in front of it."""
+    """The ORM alone. The other contestants put a cache in front of it."""
 
     title = "no cache"
-    server: str | None = None  # the program that it needs
+    server: str | None = None  # the program that it needs as its server
     manager = PLAIN
     apps: tuple[str, ...] = ()
 
     @staticmethod
     def settings(server: str) -> dict[str, Any]:
-        """Return the settings by which it finds its server, at host:port."""
+        """Return the settings that lead to its `server`, host:port."""
         return {}
 
     def __init__(self, model: type[Model]) -> None:
@@ -52,7 +52,7 @@ class NoCache:
 
 
 class Recipe2009(NoCache):
-    """The recipe as it was first published, on Django's own backend: pickled instances."""
+    """The recipe as it was first published, on Django's backend: pickled instances."""
 
     title = "2009 recipe"
     server = "memcached"
@@ -66,7 +66,7 @@ class Recipe2009(NoCache):
         return self.cars.cache(pk)
 
     def many(self, pks: list[int]) -> Any:
-        # It has no call for this; so would its user write it.
+        # It has no method for this. Its users would write these lines.
         found = cache.get_many([f"Car.{pk}" for pk in pks])
         missing = [pk for pk in pks if f"Car.{pk}" not in found]
         return [*found.values(), *map(self.cars.cache, missing)]
@@ -100,11 +100,11 @@ class Cachalot(NoCache):
 
 
 class This(NoCache):
-    """This recipe, set up as the site is."""
+    """This recipe, set up as on the site."""
 
     title = "this"
     server = "memcached"
-    manager = "cars.caching.manager.CacheManager"
+    manager = "cars.caching.CacheManager"
     apps = ("cars.caching",)
 
     @staticmethod
@@ -120,7 +120,7 @@ class This(NoCache):
         return self.cars.cache_many(pks)
 
     def keys(self, pks: Iterable[int]) -> dict[int, str]:
-        """Return what the rows are called in Memcached."""
+        """Return the rows' keys in Memcached, by pk."""
         return {pk: cache.make_key(self.cars.model(pk=pk).key()) for pk in pks}
 
 

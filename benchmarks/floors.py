@@ -1,4 +1,4 @@
-"""What can hardly be beaten: the very bytes that the recipe stores, asked for and thrown away."""
+"""The floors: get the bytes that the recipe stores, and discard them. Hardly anything is faster."""
 
 import socket
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 from pymemcache.client.base import Client
 from pymemcache.client.hash import HashClient
 
-TIMEOUTS = {"connect_timeout": 0.5, "timeout": 0.5}  # those of the recipe, which cost it time too
+TIMEOUTS = {"connect_timeout": 0.5, "timeout": 0.5}  # as in the recipe, where they take time too
 
 
 class RawSocket:
-    """A socket and the two lines of the protocol; nothing is taken apart."""
+    """A socket that sends the command and reads the response without parsing it."""
 
     title = "raw socket"
 
@@ -37,7 +37,7 @@ class RawSocket:
 
 
 class SingleClient:
-    """pymemcache's client of one server."""
+    """pymemcache's client for one server."""
 
     title = "Client"
 
@@ -55,7 +55,7 @@ class SingleClient:
 
 
 class HashingClient(SingleClient):
-    """pymemcache's client of many servers, here of one; what Django uses."""
+    """pymemcache's client for many servers, here with one. Django uses it."""
 
     title = "HashClient"
 
@@ -65,7 +65,7 @@ class HashingClient(SingleClient):
 
 
 class ConnectingClient(HashingClient):
-    """The same as Django leaves it at the end of each request: without a connection."""
+    """The same without a connection, as Django leaves it at the end of each request."""
 
     title = "HashClient, connecting"
 

@@ -1,6 +1,6 @@
-"""What is measured of every contestant in turn, and which cars it is asked for."""
+"""What is measured of the contestants in turns, and with which cars."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 from random import Random
@@ -26,13 +26,20 @@ DETAIL = "detail pages per second"
 LIST = "list pages per second"
 
 
+def rotated(titles: Iterable[str], number: int) -> list[str]:
+    """Return the titles with another one first for each `number`."""
+    titles = list(titles)
+    number %= len(titles)
+    return titles[number:] + titles[:number]
+
+
 def hit_among(rows: int) -> str:
-    """Return the name of the measure of hits among so many rows."""
+    """Return the name of the measure of hits among `rows` cached rows."""
     return f"a hit among {rows:,} rows"
 
 
 class Pks:
-    """Draws pks; all contestants get those of a round alike."""
+    """Draws pks. All contestants of a round get the same ones."""
 
     def __init__(self, seed: int = 2009) -> None:
         self.random = Random(seed)
@@ -44,21 +51,21 @@ class Pks:
         return self.random.sample(self.hot, number)
 
     def same(self, size: int, number: int) -> list[list[int]]:
-        """Return the same `size` cars `number` times."""
+        """Return one draw of `size` cars, `number` times."""
         return [self.some(size)] * number
 
     def any(self, size: int, number: int) -> list[list[int]]:
-        """Return any `size` cars, anew each time."""
+        """Return `number` draws of `size` cars."""
         return [self.some(size) for _ in range(number)]
 
     def cold(self, number: int) -> list[int]:
-        """Return cars that nobody has read yet."""
+        """Return cars that no contestant has read yet."""
         return [next(self.fresh) for _ in range(number)]
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is timed: a method of `work.Work`, with arguments drawn anew for each round."""
+    """What is timed: a method of `work.Work`, with new arguments for each round."""
 
     name: str
     draw: Callable[[Pks], tuple[Any, ...]]

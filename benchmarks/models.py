@@ -1,4 +1,4 @@
-"""The one model of all contestants; only its manager differs."""
+"""The model of all contestants. Only its manager differs."""
 
 from django.conf import settings
 from django.db import models
@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 class Car(models.Model):
     """A row of the site's own table, field by field as in cars.models.
 
-    Not that class: its signals would be at work for the contestants as well.
+    Not that class itself, because its signals would also run for the other contestants.
     """
 
     make = models.CharField(max_length=255)
@@ -22,5 +22,5 @@ class Car(models.Model):
     objects = import_string(settings.BENCHMARKS_MANAGER)()
 
     class Meta:
-        managed = False  # the site's migrations make it
+        managed = False  # the site's migrations create it
         db_table = "cars_car"

@@ -1,4 +1,4 @@
-"""Pages per second, of the site with its cache and without, as wrk sees them."""
+"""Pages per second of the site, with its cache and without, measured by wrk."""
 
 import re
 import socket
@@ -15,32 +15,32 @@ CONNECTIONS = 8
 
 
 class Sites:
-    """The running sites, and how fast they are."""
+    """The running sites, by their URLs."""
 
     def __init__(self, urls: dict[str, str]) -> None:
         self.urls = urls
 
     def pages_per_second(self, title: str, page: str, seconds: float) -> float:
-        """Ask the site `title` for `page` again and again for whole `seconds`.
+        """Request `page` of the site `title` for `seconds`, at least one; return the rate.
 
-        Raises RuntimeError if it answers anything but the page.
+        Raises RuntimeError if a response is an error.
         """
         url = self.urls[title] + PAGES[page]
-        with urlopen(url, timeout=10):  # raises HTTPError; and now the page is warm
+        with urlopen(url, timeout=10):  # raises HTTPError for an error; now the page is cached
             pass
         command = ["wrk", "-t", "1", "-c", str(CONNECTIONS), "-d", f"{max(1, round(seconds))}s"]
         output = subprocess.run([*command, url], capture_output=True, text=True, check=True).stdout
         if "Non-2xx" in output or "Socket errors" in output:
-            raise RuntimeError(f"wrk has met errors at {url}:\n{output}")
+            raise RuntimeError(f"wrk got errors from {url}:\n{output}")
         return float(re.search(r"Requests/sec:\s*([\d.]+)", output)[1])
 
 
 @contextmanager
 def sites(database_url: str) -> Iterator[Sites]:
-    """Serve the site twice, with its cache (on a Memcached of its own) and without."""
+    """Serve the site twice: with its cache, on a Memcached started for it, and without."""
     with ExitStack() as stack:
         environ = {"DATABASE_URL": database_url}
-        environ["PYTHONWARNINGS"] = "ignore::UserWarning"  # that nobody has collected static files
+        environ["PYTHONWARNINGS"] = "ignore::UserWarning"  # static files were not collected
         environ["MEMCACHED_SERVERS"] = stack.enter_context(servers.memcached())
         urls = {}
         for title, application in APPLICATIONS.items():

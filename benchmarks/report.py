@@ -1,4 +1,4 @@
-"""The samples as files: raw, as tables, as a chart; written together."""
+"""The samples as files: as JSON, as tables and as a chart, written together."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ PAGES = (measures.DETAIL, measures.LIST)
 
 
 def write(folder: Path, samples: Samples, about: dict[str, Any]) -> None:
-    """Write all FILES into `folder`, over what is there."""
+    """Write all FILES into `folder`; existing ones are overwritten."""
     texts = raw(samples, about), table(samples, about), chart(samples)
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in zip(FILES, texts, strict=True):
@@ -27,7 +27,7 @@ def write(folder: Path, samples: Samples, about: dict[str, Any]) -> None:
 
 
 def raw(samples: Samples, about: dict[str, Any]) -> str:
-    """Return all samples as JSON, one list on a line."""
+    """Return all samples as JSON, one list per line."""
     lines = [
         f"  {json.dumps([database, measure, contestant])[:-1]}, {json.dumps(values)}]"
         for database, measures_ in samples.by_database.items()
@@ -40,9 +40,9 @@ def raw(samples: Samples, about: dict[str, Any]) -> str:
 
 def table(samples: Samples, about: dict[str, Any]) -> str:
     """Return everything as Markdown."""
-    parts = ["# Results", "", "Made by `make bench`; the next run overwrites them.", ""]
-    parts += ["![Times of the contestants](chart.svg)", "", "## To reach, on PostgreSQL", ""]
-    parts += ["| | wanted | measured | reached |", "|---|---|---|---|"]
+    parts = ["# Results", "", "Made by `make bench`. The next run overwrites them.", ""]
+    parts += ["![Times of the contestants](chart.svg)", "", "## Targets, on PostgreSQL", ""]
+    parts += ["| | target | measured | reached |", "|---|---|---|---|"]
     for verdict in verdicts(samples):
         reached = "yes" if verdict.reached else "**no**"
         parts.append(
@@ -55,20 +55,20 @@ def table(samples: Samples, about: dict[str, Any]) -> str:
 
 def _on(samples: Samples, database: str) -> list[str]:
     contestants, floors = list(CONTESTANTS), list(FLOORS)
-    lines = ["Medians; in brackets how many times this recipe's.", ""]
-    lines += _rows(samples, database, ROWS, contestants, _time)
-    lines += ["", "The floors: the same bytes, got from Memcached and thrown away.", ""]
+    lines = ["Medians. In brackets: how many times the value of this recipe.", ""]
+    lines += _rows(samples, database, ROWS, contestants, duration)
+    lines += ["", "The floors: the same bytes, got from Memcached and discarded.", ""]
     timed = [measure.name for measure in measures.MEASURES if measure.for_floors]
-    lines += _rows(samples, database, timed, [This.title, *floors], _time)
-    lines += ["", "The room that a stored Car takes, in bytes.", ""]
+    lines += _rows(samples, database, timed, [This.title, *floors], duration)
+    lines += ["", "The size of a stored Car, in bytes.", ""]
     stored = [title for title, contestant in CONTESTANTS.items() if contestant.server]
     lines += _rows(samples, database, SIZES, stored, _count)
-    lines += ["", "Pages of the site, by one worker of gunicorn.", ""]
+    lines += ["", "Pages of the site, served by one gunicorn worker.", ""]
     lines += _rows(samples, database, PAGES, ["no cache", This.title], _count)
     among = [name for name in samples.by_database[database] if " among " in name]
     if among:
-        lines += ["", "Hits, by how many rows there are, all of them cached.", ""]
-        lines += _rows(samples, database, among, ["no cache", This.title], _time)
+        lines += ["", "Hits, by the number of rows, all of them cached.", ""]
+        lines += _rows(samples, database, among, ["no cache", This.title], duration)
     return lines
 
 
@@ -97,7 +97,8 @@ def _cell(samples: Samples, database: str, measure: str, contestant: str, show: 
     )
 
 
-def _time(microseconds: float) -> str:
+def duration(microseconds: float) -> str:
+    """Return a time in microseconds as text, in µs or ms."""
     if microseconds < 1000:
         return f"{microseconds:.0f} µs"
     return f"{microseconds / 1000:.{1 if microseconds < 100_000 else 0}f} ms"

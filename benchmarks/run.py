@@ -1,15 +1,11 @@
-"""A run from its start to its samples."""
+"""A run, from its start to its samples."""
 
 import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
-from typing import Any
 
 from tqdm import tqdm
 
@@ -18,13 +14,12 @@ from cars.lab import servers
 from . import measures, pages, processes, sizes
 from .contestants import CONTESTANTS, NoCache, This
 from .floors import FLOORS
-from .measures import MEASURES, Pks
+from .measures import MEASURES, Pks, rotated
 from .samples import Samples
 
-ROOT = Path(__file__).resolve().parent.parent
-FIRST_ROWS = 1000  # cars while sizes are measured, and pages: about as many as the site ships
-ROWS = 10_000  # cars while the contestants take their turns
-AMONG = (10_000, 100_000, 1_000_000)  # cars, when only hits are timed
+FIRST_ROWS = 1000  # cars while sizes and pages are measured: about as many as the site has
+ROWS = 10_000  # cars while the contestants take turns
+AMONG = (10_000, 100_000, 1_000_000)  # cars while only hits are timed
 THREADS = 64
 MEMORY = "1024"  # megabytes of each Memcached, so that nothing is evicted
 SERVERS = {"memcached": lambda: servers.memcached("-m", MEMORY), "redis-server": servers.redis}
@@ -32,20 +27,20 @@ SERVERS = {"memcached": lambda: servers.memcached("-m", MEMORY), "redis-server":
 
 @dataclass(frozen=True)
 class Effort:
-    """How often, and how long."""
+    """How much is measured."""
 
     rounds: int = 30
     stampedes: int = 12
     passes: int = 4  # of wrk, over all sites and pages
     seconds: float = 2  # of each
-    blocks: int = 20  # of hits among so many rows
+    blocks: int = 20  # of hits, for each number of rows
 
 
 QUICK = Effort(rounds=2, stampedes=1, passes=1, seconds=1, blocks=2)
 
 
 class Run:
-    """One run on one database: the contestants are started with it, and wait for their turns."""
+    """One run on one database, with the processes of its contestants."""
 
     def __init__(self, database: str, url: str, effort: Effort, samples: Samples) -> None:
         self.database, self.url, self.effort, self.samples = database, url, effort, samples
@@ -56,8 +51,8 @@ class Run:
 
     @contextmanager
     def running(self) -> Iterator["Run"]:
-        """Make the table, start the contestants and the floors; end them with the block."""
-        self._manage("migrate", "--verbosity", "0")
+        """Create the table, start the contestants and the floors; end them with the block."""
+        processes.manage(processes.ROOT, self.url, "migrate", "--verbosity", "0")
         with ExitStack() as stack:
             addresses = {}
             for title, contestant in CONTESTANTS.items():
@@ -77,19 +72,11 @@ class Run:
             yield self
 
     def grow(self, rows: int) -> None:
-        """Have so many cars in the database; their pks are 1 to `rows`."""
+        """Fill the database up to `rows` cars, whose pks are 1 to `rows`."""
         if rows > self.rows:
-            self._manage("make_cars", str(rows - self.rows), "--seed", str(rows))
+            more = str(rows - self.rows)
+            processes.manage(processes.ROOT, self.url, "make_cars", more, "--seed", str(rows))
             self.rows = rows
-
-    def _manage(self, *command: str) -> None:
-        done = subprocess.run(
-            [sys.executable, ROOT / "manage.py", *command, "--skip-checks"],  # of the cache
-            env={**os.environ, "DATABASE_URL": self.url},
-            stdout=subprocess.DEVNULL,
-        )
-        if done.returncode:
-            raise RuntimeError(f"manage.py {command[0]} ended with status {done.returncode}")
 
     def _add(self, measure: str, contestant: str, *values: float) -> None:
         self.samples.add(self.database, measure, contestant, values)
@@ -107,7 +94,7 @@ class Run:
                 self._add(measures.MEMORY, title, found.memory)
 
     def rounds(self) -> None:
-        """Time every measure, block by block, all contestants in turn in each."""
+        """Time every measure once a round, in blocks, the contestants in turns."""
         self.grow(ROWS)
         every = self.contestants | self.floors
         for number in self._bar("rounds", self.effort.rounds):
@@ -115,36 +102,36 @@ class Run:
                 process.do("warm", self.pks.hot)
             for measure in MEASURES:
                 arguments = measure.draw(self.pks)
-                for title in _rotated(every if measure.for_floors else self.contestants, number):
+                for title in rotated(every if measure.for_floors else self.contestants, number):
                     self._add(measure.name, title, every[title].do(measure.method, *arguments))
 
     def stampedes(self) -> None:
-        """Let threads meet on a cold key."""
+        """Let many threads read a cold key at once."""
         for number in self._bar(f"{THREADS} threads", self.effort.stampedes):
             cold = self.pks.cold(1)
-            for title in _rotated(self.contestants, number):
+            for title in rotated(self.contestants, number):
                 slowest, selects = self.contestants[title].do("stampede", cold, THREADS)
                 self._add(measures.SLOWEST, title, *slowest)
                 self._add(measures.SELECTS, title, *selects)
 
     def pages(self) -> None:
-        """Ask for pages, with the cache and without."""
+        """Measure pages per second, with the cache and without."""
         with pages.sites(self.url) as sites:
             for number in self._bar("pages", self.effort.passes):
                 for page, measure in (("detail", measures.DETAIL), ("list", measures.LIST)):
-                    for title in _rotated(pages.APPLICATIONS, number):
+                    for title in rotated(pages.APPLICATIONS, number):
                         rate = sites.pages_per_second(title, page, self.effort.seconds)
                         self._add(measure, title, rate)
 
     def hits_among(self, rows: int) -> None:
-        """Time hits when so many cars are there, and all of them are cached."""
+        """Time hits among `rows` cars, all of them cached."""
         self.grow(rows)
         self.contestants[This.title].do("warm_many", 1, rows)
         two = (NoCache.title, This.title)
         random = Random(rows)
         for number in self._bar(f"{rows:,} rows", self.effort.blocks):
             drawn = random.choices(range(1, rows + 1), k=200)
-            for title in _rotated(two, number):
+            for title in rotated(two, number):
                 time = self.contestants[title].do("time", "one", drawn)
                 self._add(measures.hit_among(rows), title, time)
 
@@ -158,17 +145,10 @@ class Run:
         return f"\nA hit: {one}\n25 at once: {many}\nA save: {saves}"
 
 
-def _rotated(titles: Any, number: int) -> list[str]:
-    """Return the titles, another one first each time."""
-    titles = list(titles)
-    number %= len(titles)
-    return titles[number:] + titles[:number]
-
-
 def run(effort: Effort, rows: int, profile: bool = False) -> tuple[Samples, str]:
-    """Run everything; return the samples and, if `profile`, a profile of hits and saves.
+    """Measure everything; return the samples and, if `profile`, a profile of hits and saves.
 
-    `rows`: the most cars among which hits are timed. Raises RuntimeError if a server doesn't
+    `rows`: hits are timed among at most this many cars. Raises RuntimeError if a server doesn't
     start, or a contestant fails.
     """
     os.environ.update(processes.ENVIRON)

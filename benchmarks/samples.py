@@ -1,4 +1,4 @@
-"""What was measured."""
+"""The samples of a run."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,18 +7,18 @@ from statistics import median
 
 @dataclass
 class Samples:
-    """Samples by database, measure and contestant; the same places are of the same round."""
+    """Samples by database, measure and contestant; the same index is the same round."""
 
     by_database: dict[str, dict[str, dict[str, list[float]]]] = field(default_factory=dict)
 
     def add(self, database: str, measure: str, contestant: str, values: Iterable[float]) -> None:
-        """Add what was measured; times are in microseconds."""
+        """Add samples; times are in microseconds."""
         measures = self.by_database.setdefault(database, {})
         samples = measures.setdefault(measure, {}).setdefault(contestant, [])
         samples.extend(round(value, 3) for value in values)
 
     def of(self, database: str, measure: str, contestant: str) -> list[float]:
-        """Return the samples, none if it wasn't measured."""
+        """Return the samples, an empty list if there are none."""
         return self.by_database.get(database, {}).get(measure, {}).get(contestant, [])
 
     def median(self, database: str, measure: str, contestant: str) -> float | None:
@@ -27,7 +27,10 @@ class Samples:
         return median(samples) if samples else None
 
     def ratio(self, database: str, measure: str, contestant: str, to: str) -> float | None:
-        """Return how many times `to` the contestant is: the median of each round's own ratio."""
+        """Return the contestant's ratio to `to`: the median of the ratios of the rounds.
+
+        None if there are no samples.
+        """
         pairs = zip(
             self.of(database, measure, contestant), self.of(database, measure, to), strict=True
         )

@@ -1,7 +1,7 @@
-"""How much room the cached rows take in a server that holds nothing else, in bytes each.
+"""The size of a cached row, in bytes, in a server that stores nothing else.
 
-By three measures: the value alone; the item, with its key and its header; the memory, where
-Memcached rounds up to the next size of its chunks.
+Three sizes: the value alone; the item, with its key and its header; the memory, for which Memcached
+rounds up to its next chunk size.
 """
 
 import re
@@ -14,7 +14,7 @@ from redis import Redis
 
 
 class Sizes(NamedTuple):
-    """Bytes for one row."""
+    """Sizes of one row, in bytes."""
 
     value: float
     item: float
@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
 
 
 def of(program: str, server: str, rows: int) -> Sizes:
-    """Return what each of `rows` takes in the server at host:port, which runs `program`."""
+    """Return the mean sizes of `rows` rows in the server at host:port, which runs `program`."""
     return (_in_memcached if program == "memcached" else _in_redis)(server, rows)
 
 
@@ -50,6 +50,6 @@ def _in_redis(server: str, rows: int) -> Sizes:
     with Redis.from_url(f"redis://{server}") as client:
         names = list(client.scan_iter(count=1000))
         values = [client.strlen(name) for name in names if client.type(name) == b"string"]
-        # Sets too: by them it knows which values a write makes stale.
+        # Sets too: with them cacheops finds the values to invalidate.
         each = sum(client.memory_usage(name, samples=0) for name in names) / rows
     return Sizes(value=mean(values), item=each, memory=each)

@@ -1,4 +1,4 @@
-"""What was run, where and when: what makes numbers worth comparing."""
+"""What was run, where and when, so that the numbers can be compared."""
 
 import os
 import platform
@@ -43,7 +43,7 @@ def surroundings(command: str, minutes: float) -> dict[str, Any]:
 
 
 def _version(*command: str) -> str:
-    """Return the first version number in what the command prints."""
+    """Return the first version number in the output of the command."""
     done = subprocess.run(command, capture_output=True, text=True)
     found = re.search(r"\d+\.\d+(\.\d+)*", done.stdout + done.stderr)
     return found[0] if found else "unknown"

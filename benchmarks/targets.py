@@ -1,4 +1,4 @@
-"""What is to be reached, as ratios in one run, on PostgreSQL."""
+"""The targets, as ratios within one run, on PostgreSQL."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ DATABASE = "PostgreSQL"
 
 @dataclass(frozen=True)
 class Target:
-    """A ratio of two contestants (or, with nobody to compare, a number), and what it is to be."""
+    """A limit for the ratio of two contestants, or for a number if `to` is None."""
 
     text: str
     measure: str
@@ -24,14 +24,14 @@ class Target:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target, and what was measured; None if it was not."""
+    """A target and the measured ratio, None if it was not measured."""
 
     target: Target
     ratio: float | None
 
     @property
     def reached(self) -> bool:
-        """Is it what it was to be?"""
+        """Is the target reached?"""
         if self.ratio is None:
             return False
         target = self.target
@@ -41,14 +41,14 @@ class Verdict:
 
     @property
     def wanted(self) -> str:
-        """What it was to be, in words."""
+        """The target in words."""
         if self.target.at_most is not None:
             return f"at most {self.target.at_most:g}"
         return f"at least {self.target.at_least:g}"
 
     @property
     def measured(self) -> str:
-        """The ratio, in words."""
+        """The ratio in words."""
         return "not measured" if self.ratio is None else f"{self.ratio:.2f}"
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ TARGETS = (
 
 
 def verdicts(samples: Samples) -> list[Verdict]:
-    """Return what came of each target."""
+    """Return a verdict for each target."""
     return [Verdict(target, _measured(samples, target)) for target in TARGETS]
 
 

@@ -1,4 +1,4 @@
-"""The site without its cache, to compare it with: an application for gunicorn."""
+"""The site without its cache, for comparison: a WSGI application."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,12 +12,12 @@ __all__ = ["application"]
 
 
 def one(pk: Any) -> Car:
-    """Do what Car.objects.cache does, from the database."""
+    """Return what Car.objects.cache returns, from the database."""
     return Car.objects.get(pk=pk)
 
 
 def many(pks: Iterable[Any]) -> dict[Any, Car]:
-    """Do what Car.objects.cache_many does, from the database."""
+    """Return what Car.objects.cache_many returns, from the database."""
     pks = list(pks)
     found = Car.objects.in_bulk(pks)
     return {pk: found[pk] for pk in pks if pk in found}

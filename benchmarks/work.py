@@ -1,4 +1,4 @@
-"""What a contestant is told to do, in its own process: read, write, stampede; and time it."""
+"""What a contestant does in its process: read, write, stampede, each timed."""
 
 import cProfile
 import pstats
@@ -10,17 +10,17 @@ from typing import Any
 
 from django.db import connection
 
-PROFILED = 30  # functions, those that take most
+PROFILED = 30  # functions, those that take the most time
 
 
 class Work:
-    """A contestant at work. All times are in microseconds."""
+    """The work of one contestant. All times are in microseconds."""
 
     def __init__(self, contestant: Any) -> None:
         self.contestant = contestant
 
     def warm(self, pks: Iterable[int]) -> None:
-        """Read these cars one by one, so that they are cached as well as they can be."""
+        """Read these cars one by one, so that the contestant caches them."""
         for pk in pks:
             self.contestant.one(pk)
 
@@ -30,12 +30,12 @@ class Work:
             self.contestant.many(list(range(begin, min(begin + chunk, last + 1))))
 
     def time(self, method: str, arguments: list[Any]) -> float:
-        """Return the median of the times that the calls took, one for each of `arguments`."""
+        """Call the method once for each of `arguments`; return the median time."""
         call = getattr(self.contestant, method)
         return median(_time(call, argument) for argument in arguments)
 
     def time_saves(self, pks: list[int]) -> float:
-        """Return the median of what it takes to save these cars, which have just been read."""
+        """Read these cars, change and save each; return the median time of a save."""
         cars = [self.contestant.one(pk) for pk in pks]
         for car in cars:
             car.mileage = (car.mileage or 0) + 1
@@ -44,7 +44,7 @@ class Work:
     def stampede(self, pks: list[int], threads: int) -> tuple[list[float], list[int]]:
         """Let all threads read the same cold car at once, one car after the other.
 
-        Returns what the slowest thread needed, and how many queries all of them sent, by car.
+        Returns for each car the time of the slowest thread, and the number of queries of all.
         """
         times: dict[int, list[float]] = {pk: [] for pk in pks}
         queries: dict[int, list[str]] = {pk: [] for pk in pks}
@@ -71,15 +71,15 @@ class Work:
         for reader in readers:
             reader.join()
         if any(len(taken) != threads for taken in times.values()):
-            raise RuntimeError("a reader of the stampede has failed")
+            raise RuntimeError("a reader of the stampede failed")
         return [max(times[pk]) for pk in pks], [len(queries[pk]) for pk in pks]
 
     def keys(self, pks: list[int]) -> dict[int, str]:
-        """Return what the rows of this recipe are called in Memcached."""
+        """Return the keys of this recipe's rows in Memcached, by pk."""
         return self.contestant.keys(pks)
 
     def profile(self, method: str, arguments: list[Any]) -> str:
-        """Return where the time of these calls goes, as cProfile sees it: it makes all slower."""
+        """Return where the time of these calls goes. cProfile makes all of them slower."""
         call = getattr(self.contestant, method)
         profiler = cProfile.Profile()
         alone = self.time(method, arguments)
@@ -99,7 +99,7 @@ class Work:
         return "\n".join(lines) + "\n"
 
     def profile_saves(self, pks: list[int]) -> str:
-        """Return where the time of saving these cars goes."""
+        """Return where the time goes when these cars are saved."""
         return self.profile("save", [self.contestant.one(pk) for pk in pks])
 
 

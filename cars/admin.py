@@ -1,4 +1,4 @@
-"""The admin of the cars: what is cached, and actions to change that."""
+"""The admin for cars: which cars are cached, and actions that change this."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,11 +16,11 @@ from django.utils import timezone
 from .caching.inspection import inspect
 from .models import Car
 
-BATCH = 500  # cars in memory at a time, when "all" are to be put into the cache
+BATCH = 500  # cars that "Put into the cache" has in memory at a time
 
 
 class CarChangeList(ChangeList):
-    """The rows of one page, each knowing whether it is cached."""
+    """A page of the list, with `is_cached` on each car; one `get_many` for all of them."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -30,7 +30,7 @@ class CarChangeList(ChangeList):
 
 
 class NamedFilter(admin.AllValuesFieldListFilter):
-    """All values of a text; the empty one has a name too, or its link could not be seen."""
+    """A filter by all values of a text field. Names the empty value, whose link would be empty."""
 
     def choices(self, changelist: ChangeList) -> Iterator[dict[str, Any]]:
         for choice in super().choices(changelist):
@@ -39,7 +39,7 @@ class NamedFilter(admin.AllValuesFieldListFilter):
 
 @admin.register(Car)
 class CarAdmin(admin.ModelAdmin):
-    """Cars: a column says which are cached, and a box on the page of each what stands there."""
+    """Shows which cars are cached: a column in the list, and on each car's page its entry."""
 
     list_display = ["name", "year", "body", "origin", "mileage", "price", "cached"]
     list_filter = ["body", ("origin", NamedFilter)]
@@ -47,7 +47,7 @@ class CarAdmin(admin.ModelAdmin):
     actions = ["remove_from_cache", "put_into_cache", "mark_down"]
     readonly_fields = ["key", "state", "since", "size"]
 
-    # The box: `standing` is what stands under the key of the car.
+    # The fieldset "In the cache": `standing` is the entry under the car's key.
 
     def get_object(self, *args: Any, **kwargs: Any) -> Car | None:
         car = super().get_object(*args, **kwargs)
@@ -56,10 +56,10 @@ class CarAdmin(admin.ModelAdmin):
         return car
 
     def get_fieldsets(self, request: HttpRequest, obj: Car | None = None) -> Any:
-        """Return the form's fields and, once there is a car, the box "In the cache"."""
+        """Return the form's fields and, for a car that exists, the fieldset "In the cache"."""
         fields = [f for f in self.get_fields(request, obj) if f not in self.readonly_fields]
-        box = ("In the cache", {"fields": self.readonly_fields})
-        return [(None, {"fields": fields}), *([box] if obj else [])]
+        in_the_cache = ("In the cache", {"fields": self.readonly_fields})
+        return [(None, {"fields": fields}), *([in_the_cache] if obj else [])]
 
     @admin.display
     def key(self, car: Car) -> str:
@@ -69,7 +69,7 @@ class CarAdmin(admin.ModelAdmin):
     def state(self, car: Car) -> str:
         return str(car.standing)
 
-    @admin.display(empty_value="–")
+    @admin.display(description="cached since", empty_value="–")
     def since(self, car: Car) -> str | None:
         age = car.standing.age
         if age is None:
@@ -105,13 +105,13 @@ class CarAdmin(admin.ModelAdmin):
             Car.objects.cache_many(pks[start : start + BATCH])
         self._done(request, len(pks), "put into the cache")
 
-    @admin.action(description="Mark down 10 %%", permissions=["change"])
+    @admin.action(description="Reduce the price by 10 %%", permissions=["change"])
     def mark_down(self, request: HttpRequest, queryset: QuerySet) -> None:
         priced = queryset.filter(price__isnull=False)
-        # Rounded by the database: each stores what it computes, and only some round by themselves.
+        # Only some databases round to the column's two decimals by themselves.
         count = priced.update(price=Round(F("price") * Decimal("0.9"), precision=2))
-        self._done(request, count, "marked down")
+        self._done(request, count, "reduced in price")
 
-    def _done(self, request: HttpRequest, count: int, what: str) -> None:
+    def _done(self, request: HttpRequest, count: int, done: str) -> None:
         noun = "car was" if count == 1 else "cars were"
-        self.message_user(request, f"{count} {noun} {what}.", messages.SUCCESS)
+        self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)

@@ -2,6 +2,6 @@ from django.apps import AppConfig
 
 
 class CarsConfig(AppConfig):
-    """The demonstration: cars on a lot, cached."""
+    """The demo app: a lot of cars, cached in Memcached."""
 
     name = "cars"

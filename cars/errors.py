@@ -1,4 +1,4 @@
-"""The site's own "not found" page, with debug on too."""
+"""The site's 404 page, also while DEBUG is on."""
 
 from collections.abc import Callable
 
@@ -10,15 +10,15 @@ from django.shortcuts import render
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer 404 in the site's style."""
+    """Return the site's 404 page."""
     response = render(request, "404.html", status=404)
-    # With debug on django-csp leaves 404 out, for the sake of Django's technical page.
+    # django-csp adds no policy to a 404 while DEBUG is on, for Django's technical page.
     response[HEADER] = build_policy()
     return response
 
 
 class NotFoundMiddleware:
-    """Show the site's own 404 page in place of the technical one that debug brings."""
+    """Replaces Django's technical 404 page, which DEBUG brings, with the site's page."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""The forms: one to edit a car, one to find cars."""
+"""The forms to edit a car and to find cars."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -12,14 +12,14 @@ SORTS = {
     "-year": "Newest model first",
     "year": "Oldest model first",
     "price": "Cheapest first",
-    "-price": "Dearest first",
+    "-price": "Most expensive first",
     "mileage": "Fewest kilometres first",
     "-mileage": "Most kilometres first",
 }
 
 
 class CarForm(forms.ModelForm):
-    """All of a car."""
+    """Edits all fields of a car."""
 
     class Meta:
         model = Car
@@ -27,7 +27,7 @@ class CarForm(forms.ModelForm):
 
 
 class FindForm(forms.Form):
-    """What to show of the list, and in which order. Nothing in it is required."""
+    """The search, the filters and the order of the list. All fields are optional."""
 
     q = forms.CharField(
         label="Make or model",

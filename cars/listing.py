@@ -1,4 +1,4 @@
-"""Finding cars: search, filters, order and pages of the list."""
+"""Finds cars: the search, filters, order and pages of the list."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ PER_PAGE = 25
 
 
 def find(query: QueryDict) -> tuple[FindForm, Page]:
-    """Return the form filled in, and the page of pks (not cars) that `query` asks for.
+    """Return the form with its values, and the page of pks (not cars) that `query` asks for.
 
-    What makes no sense is as if it weren't there; a page out of range is the last one.
+    Invalid values are ignored. A page number out of range gives the last page.
     """
     origins = list(_origins())
-    asked = FindForm(query, origins=origins)
-    asked.is_valid()
-    chosen = asked.cleaned_data  # without the fields whose value makes no sense
+    form = FindForm(query, origins=origins)
+    form.is_valid()
+    chosen = form.cleaned_data  # without the fields whose value is invalid
     page = Paginator(_pks(chosen), PER_PAGE).get_page(query.get("page"))
     return FindForm(initial=chosen, origins=origins), page
 
@@ -45,6 +45,6 @@ def _order(sort: str | None) -> list[Any]:
     if not sort or sort == "name":
         return by_name
     field = F(sort.removeprefix("-"))
-    # Cars that don't say come last either way; by default the databases disagree.
+    # Cars without a value come last in both directions; databases differ in their default.
     first = field.desc(nulls_last=True) if sort.startswith("-") else field.asc(nulls_last=True)
     return [first, *by_name]

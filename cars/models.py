@@ -1,4 +1,4 @@
-"""A car on the lot."""
+"""The model of the demo: a car on the lot."""
 
 from datetime import date
 
@@ -15,17 +15,17 @@ from .caching import CacheManager
 FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
 MOST_KM = 9_999_999  # about twice the record, of a Volvo P1800
 
-# PostgreSQL can't store one; forms refuse it, and so must an import, which has no form.
+# PostgreSQL can't store null characters. Forms reject them, but an import uses no form.
 no_null_characters = ProhibitNullCharactersValidator("A text can't hold a null character.")
 
 
 def next_year() -> int:
-    """Return the latest year that a car can be of: next year's models are sold this year."""
+    """Return the latest allowed year: next year's models are sold this year."""
     return date.today().year + 1
 
 
 class Car(models.Model):
-    """A car on the lot. Only its make is required."""
+    """A car on the lot. Only the make is required."""
 
     class Body(models.TextChoices):
         CABRIOLET = "cabriolet", "Cabriolet"

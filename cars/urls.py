@@ -1,4 +1,4 @@
-"""The addresses below /cars/."""
+"""The URLs below /cars/."""
 
 from django.db.models import BigIntegerField
 from django.urls import path, register_converter
@@ -8,7 +8,7 @@ from . import views
 
 
 class PkConverter(IntConverter):
-    """A number that can be a pk; a longer one is an address that doesn't exist."""
+    """Matches a number that can be a pk; a larger number gives a 404."""
 
     def to_python(self, value: str) -> int:
         pk = int(value)

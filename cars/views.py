@@ -1,4 +1,4 @@
-"""The pages."""
+"""The views of the site's pages."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from .models import Car
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Say what this is, show the recipe, and give three things to click."""
+    """Show the start page: what the site is, three things to try, and the recipe's source."""
     return render(
         request,
         "home.html",
@@ -29,13 +29,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """Say that the process answers; asks neither the database nor the cache."""
+    """Answer health checks, without the database and the cache."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
 @require_safe
 def index(request: HttpRequest) -> HttpResponse:
-    """List cars: the database says which, the cache gives them."""
+    """List cars: the pks come from the database, the cars from the cache."""
     form, page = listing.find(request.GET)
     pks = list(page.object_list)
     with request.lookups.timed():
@@ -54,7 +54,7 @@ def index(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def detail(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show one car, read through the cache."""
+    """Show a car, read through the cache."""
     try:
         with request.lookups.timed():
             car = Car.objects.cache(pk)
@@ -64,9 +64,9 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 class CarChange(PermissionRequiredMixin, SuccessMessageMixin):
-    """What adding, editing and deleting share: a permission before, a message after.
+    """The base of the views that add, edit and delete: checks a permission, shows a message.
 
-    They read the car from the database: what is written must not come from a cache.
+    These views read the car from the database, because a write must not be based on cached values.
     """
 
     model = Car
@@ -95,7 +95,7 @@ class CarEdit(CarChange, UpdateView):
 
 
 class CarDelete(CarChange, DeleteView):
-    """Delete a car, once it is confirmed."""
+    """Delete a car after a confirmation."""
 
     template_name = "cars/confirm_delete.html"
     success_url = reverse_lazy("cars:list")

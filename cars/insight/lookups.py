@@ -1,4 +1,4 @@
-"""Where the objects of a page came from: the cache or the database."""
+"""Whether the objects of a page came from the cache or from the database."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from cars.caching import events
 
 
 class Covered:
-    """How much time spans cover that have just ended, and may overlap or lie in each other."""
+    """The total time that a series of spans covers; spans may overlap or contain each other."""
 
     def __init__(self) -> None:
         self._spans: list[tuple[float, float]] = []
 
     def add(self, seconds: float) -> None:
-        """Add the span of `seconds` that ends now."""
+        """Add a span of `seconds` that ends now."""
         end = perf_counter()
         start = end - seconds
         while self._spans and self._spans[-1][0] >= start:
@@ -31,30 +31,30 @@ class Covered:
 
     @property
     def milliseconds(self) -> float:
-        """What they cover."""
+        """The time covered, in milliseconds; time in several spans counts once."""
         return sum(end - start for start, end in self._spans) * 1000
 
 
 @dataclass
 class Lookup:
-    """Where one object came from: the outcome of its read, one of those in `events`."""
+    """One object read through the cache: `outcome` is one of `events.LOOKUPS`."""
 
     outcome: str
-    filled: bool = False  # read from the database, and then put into the cache
+    filled: bool = False  # after a miss: the row was put into the cache
 
     @property
     def hit(self) -> bool:
-        """Did it come from the cache, at once or as soon as another reader had put it there?"""
+        """Whether the object came from the cache, at once or after another reader's fill."""
         return self.outcome in (events.HIT, events.WAITED)
 
     @property
     def held(self) -> bool:
-        """Was a writer at it, so that nobody was to rely on the cache?"""
+        """Whether a writer held the key, so that the read went to the database."""
         return self.outcome == events.HELD
 
 
 class Lookups:
-    """The lookups of one request, as its pages show them."""
+    """The lookups of one request, as the page shows them."""
 
     def __init__(self) -> None:
         self._started = perf_counter()
@@ -63,7 +63,7 @@ class Lookups:
         self.milliseconds = 0.0  # spent inside `timed()`
 
     def record(self, event: events.Event) -> None:
-        """Remember what a read came to; the listener of `events.listen`."""
+        """Record the outcome of a lookup, or its fill; a listener for `events.listen()`."""
         self._covered.add(event.seconds)
         if event.outcome in events.LOOKUPS:
             self._by_key.setdefault(event.key, Lookup(event.outcome))
@@ -80,41 +80,41 @@ class Lookups:
             self.milliseconds += (perf_counter() - started) * 1000
 
     def of(self, instance: Model) -> Lookup | None:
-        """Return where `instance` came from, or None if nobody asked for it by its key."""
+        """Return the lookup of `instance`, or None if it wasn't read through the cache."""
         return self._by_key.get(instance.key())
 
     @property
     def hits(self) -> int:
-        """How many objects came from the cache."""
+        """The number of objects that came from the cache."""
         return sum(lookup.hit for lookup in self._by_key.values())
 
     @property
     def misses(self) -> int:
-        """How many objects had to be read from the database."""
+        """The number of objects that came from the database."""
         return len(self._by_key) - self.hits
 
     @property
     def page_milliseconds(self) -> float:
-        """How long the request has taken so far."""
+        """The time that the request has taken so far, in milliseconds."""
         return (perf_counter() - self._started) * 1000
 
     @property
     def server_timing(self) -> str:
-        """What browsers show in their network tab: the value of a `Server-Timing` header.
+        """The value of a `Server-Timing` header, which browsers show in their network tab.
 
-        Its time is that of all reads and fills, with the SELECTs of the fills.
+        The time covers all lookups and fills, including the SELECTs of the fills.
         """
         counted = in_words(self.hits, self.misses)
         return f'cache;desc="{counted}";dur={self._covered.milliseconds:.2f}'
 
 
 def in_words(hits: int, misses: int) -> str:
-    """Return both numbers with their words, as in "3 hits, 1 miss"."""
+    """Return both numbers with their nouns, for example "3 hits, 1 miss"."""
     return f"{hits} hit{pluralize(hits)}, {misses} miss{pluralize(misses, 'es')}"
 
 
 class LookupsMiddleware:
-    """Give every request its `lookups`, and with debug every response its `Server-Timing`."""
+    """Add `lookups` to each request and, if DEBUG is on, `Server-Timing` to each response."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -123,7 +123,7 @@ class LookupsMiddleware:
         request.lookups = Lookups()
         with events.listen(request.lookups.record):
             response = self.get_response(request)
-        if settings.DEBUG:  # others are told nothing about what is cached
+        if settings.DEBUG:  # in production it would tell visitors what is cached
             timings = [response.get("Server-Timing"), request.lookups.server_timing]
             response["Server-Timing"] = ", ".join(filter(None, timings))
         return response

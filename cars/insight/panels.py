@@ -1,4 +1,4 @@
-"""The debug toolbar's panel "Objects": what the recipe did in this request, object by object."""
+"""The debug toolbar's panel "Objects": what the recipe did in this request, by object."""
 
 import linecache
 import sys
@@ -16,21 +16,21 @@ from .lookups import Covered, in_words
 
 RECIPE = events.__name__.rpartition(".")[0]
 
-# Whose frames say nothing about who asked: the recipe, this panel, and what calls for others.
-BETWEEN = (RECIPE, __name__, "contextlib", "django.db", "django.dispatch")
-FRAMEWORK = (*BETWEEN, "django", "debug_toolbar")
-MIDDLEWARE = "django.core.handlers"  # outside of the view are only its calls of the next one
+# Modules whose frames are never the caller: the recipe, this panel, and generic call machinery.
+INTERNALS = (RECIPE, __name__, "contextlib", "django.db", "django.dispatch")
+FRAMEWORK = (*INTERNALS, "django", "debug_toolbar")
+MIDDLEWARE = "django.core.handlers"  # frames further out only call the next middleware
 
-# What an outcome is called, beside the key.
-WORDS = {
+# The text for each outcome.
+TEXTS = {
     events.HIT: "hit",
     events.MISS: "miss",
-    events.HELD: "held by a writer",
-    events.WAITED: "waited for another’s fill",
-    events.GIVEN_UP: "waited for another’s fill in vain",
-    events.FILLED: "written and filled",
-    events.EXPIRED: "written and expired",
-    events.REFUSED: "refused by others’ changes",
+    events.HELD: "miss, held by a writer",
+    events.WAITED: "hit, after another reader’s fill",
+    events.GIVEN_UP: "miss, another reader’s fill took too long",
+    events.FILLED: "written, filled",
+    events.EXPIRED: "written, expired",
+    events.REFUSED: "refused, the entry kept changing",
 }
 AFTER_A_MISS = {
     events.FILLED: "miss, filled",
@@ -39,10 +39,11 @@ AFTER_A_MISS = {
 
 
 class ObjectsPanel(Panel):
-    """What was read and written through the recipe: key, outcome, time and the line that asked.
+    """Lists each read and write through the recipe: key, outcome, time and the calling line.
 
-    By context, so nothing of another request is among it. It ends with the response: what is
-    released at the end of the request, since its commit hook did not run, comes after.
+    Listeners are per context, so the panel never lists another request's objects. It ends with
+    the response: holds that are released later, at the end of the request because their commit
+    hook didn't run, are not listed.
     """
 
     template = "cars/panels/objects.html"
@@ -52,7 +53,7 @@ class ObjectsPanel(Panel):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._rows: list[dict[str, Any]] = []
-        self._missed: dict[str, dict[str, Any]] = {}  # rows by key: of what may yet be filled
+        self._missed: dict[str, dict[str, Any]] = {}  # rows of misses that may be filled, by key
         self._covered = Covered()
 
     def process_request(self, request: HttpRequest) -> HttpResponse:
@@ -63,15 +64,15 @@ class ObjectsPanel(Panel):
         self._covered.add(event.seconds)
         milliseconds = event.seconds * 1000
         if event.outcome in AFTER_A_MISS and (row := self._missed.pop(event.key, None)):
-            row["words"] = AFTER_A_MISS[event.outcome]
+            row["text"] = AFTER_A_MISS[event.outcome]
             row["milliseconds"] += milliseconds
             return
         row = {
             "key": event.key,
             "outcome": event.outcome,
-            "words": WORDS[event.outcome],
+            "text": TEXTS[event.outcome],
             "milliseconds": milliseconds,
-            "line": asked_by(sys._getframe()),
+            "line": caller(sys._getframe()),
         }
         self._rows.append(row)
         if event.outcome == events.MISS:
@@ -80,7 +81,7 @@ class ObjectsPanel(Panel):
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
         for row in self._rows:
             path, number = row.pop("line")
-            row["place"] = f"{shown(path)}:{number}"
+            row["place"] = f"{relative(path)}:{number}"
             row["code"] = linecache.getline(path, number).strip()
         outcomes = [row["outcome"] for row in self._rows]
         hits = sum(outcome in (events.HIT, events.WAITED) for outcome in outcomes)
@@ -97,10 +98,10 @@ class ObjectsPanel(Panel):
 
     @property
     def totals(self) -> str:
-        """What it came to, as in "3 hits, 1 miss, 1 written"."""
+        """The totals, for example "3 hits, 1 miss, 1 written"."""
         stats = self.get_stats()
         if not stats.get("rows"):
-            return "none asked for"
+            return "none"
         counted = in_words(stats["hits"], stats["misses"])
         return f"{counted}, {stats['written']} written" if stats["written"] else counted
 
@@ -116,32 +117,32 @@ class ObjectsPanel(Panel):
         return f"{self.totals} in {stats['milliseconds']:.2f} ms"
 
 
-def asked_by(frame: FrameType | None) -> tuple[str, int]:
-    """Return path and number of the line of code that asked, looking outwards from `frame`.
+def caller(frame: FrameType | None) -> tuple[str, int]:
+    """Return the path and number of the line that called the recipe, searching from `frame` out.
 
-    That is the innermost line outside of the recipe and Django; where Django itself asks, as its
-    admin does, the innermost outside of the recipe and the ORM.
+    This is the innermost line outside the recipe and Django. If Django itself made the call, as
+    its admin does, it is the innermost line outside the recipe and the ORM.
     """
     django = None
     while frame and not is_in(frame, (MIDDLEWARE,)):
         if not is_in(frame, FRAMEWORK):
             return frame.f_code.co_filename, frame.f_lineno
-        if django is None and not is_in(frame, BETWEEN):
+        if django is None and not is_in(frame, INTERNALS):
             django = frame.f_code.co_filename, frame.f_lineno
         frame = frame.f_back
     return django or ("?", 0)
 
 
 def is_in(frame: FrameType, modules: tuple[str, ...]) -> bool:
-    """Is `frame` the code of one of `modules`, or of a module below?"""
+    """Return whether `frame` runs code of one of `modules` or of their submodules."""
     name = frame.f_globals.get("__name__", "")
     return any(name == module or name.startswith(f"{module}.") for module in modules)
 
 
-def shown(path: str) -> str:
-    """Return `path` from the project's folder on, or from the one of the packages."""
+def relative(path: str) -> str:
+    """Return `path` relative to the project's folder or to the folder of installed packages."""
     folders = [Path(folder) for folder in (settings.BASE_DIR, *sys.path) if folder]
     within = [folder for folder in folders if Path(path).is_relative_to(folder)]
-    # The innermost: a project's virtual environment is often inside its folder.
+    # The innermost folder, because a virtual environment is often inside the project's folder.
     innermost = max(within, key=lambda each: len(each.parts), default="")
     return str(Path(path).relative_to(innermost)) if innermost else path

@@ -1,4 +1,4 @@
-"""The recipe's own source, as the start page shows it: read from the code, so it can't drift."""
+"""The recipe's source code for the start page, read from the modules so it is always current."""
 
 import inspect
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from cars.models import Car
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A part of a source file, and what it does in a few words."""
+    """A part of a source file, with a title that says what it does."""
 
     title: str
     path: str
@@ -23,7 +23,7 @@ class Excerpt:
 
 
 def _excerpt(title: str, thing: Any, only: str = "") -> Excerpt:
-    """Return the source of `thing`, or just its lines that contain `only`."""
+    """Return the source of `thing`, or only its lines that contain `only`."""
     lines = inspect.getsource(thing).splitlines()
     path = Path(inspect.getsourcefile(thing)).relative_to(settings.BASE_DIR)
     code = "\n".join(line for line in lines if only in line)
@@ -32,9 +32,9 @@ def _excerpt(title: str, thing: Any, only: str = "") -> Excerpt:
 
 @cache
 def excerpts() -> list[Excerpt]:
-    """Return what shows the idea of the recipe in one screen."""
+    """Return the excerpts that show the idea of the recipe on one screen."""
     return [
-        _excerpt("A model says that it is cached", Car, only="CacheManager()"),
+        _excerpt("A model declares that it is cached", Car, only="CacheManager()"),
         _excerpt("A read goes through the cache", CacheManager.cache),
-        _excerpt("A write reaches the cache by signals", hooks._connect),
+        _excerpt("Signals tell the cache about writes", hooks._connect),
     ]

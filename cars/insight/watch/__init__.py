@@ -1,1 +1,1 @@
-"""The page /watch/: what Memcached does, live, from its own log."""
+"""The page /watch/: what Memcached does, shown live from its log."""

@@ -1,4 +1,4 @@
-"""What the page asks a Memcached server: its log, its counters, and which keys it has."""
+"""Asks a Memcached server for its log, its counters and its items."""
 
 import re
 import socket
@@ -12,12 +12,12 @@ from pymemcache.client.base import Client, normalize_server_spec
 from .log import Log
 
 TIMEOUT = 0.5  # seconds to connect or to answer
-RETRY = 2  # seconds between two tries to connect
-MOST = 20_000  # entries that are looked at in one go
+RETRY = 2  # seconds between two attempts to connect
+MOST = 20_000  # items that are read at once
 
-# Before 1.6.20 there is no log of deletions, and who asks for it gets nothing. Connections are
-# asked for since a server with nothing to log looks for it once a second only: a connection that
-# is made and ended, as by `counters`, keeps it awake.
+# Memcached before 1.6.20 has no log of deletions and refuses a command that names it.
+# The commands name connection events too, because a server with nothing to log checks its log only
+# once a second: the connections that `counters` opens and closes keep it awake.
 COMMANDS = (
     b"watch fetchers mutations evictions connevents deletions\r\n",
     b"watch fetchers mutations evictions connevents\r\n",
@@ -26,27 +26,27 @@ COMMANDS = (
 
 
 def connect(address: str) -> socket.socket:
-    """Return a connection to `address`, host:port; raise OSError if there is none."""
+    """Return a connection to `address` (host:port); raise OSError if that fails."""
     return socket.create_connection(normalize_server_spec(address), timeout=TIMEOUT)
 
 
 class Watcher:
-    """The log of the server at `address`, over a connection that is taken up again if it breaks.
+    """Reads the log of the server at `address`, and reconnects after a broken connection.
 
-    pymemcache has no `watch`: its answers come unasked.
+    pymemcache can't do this: after `watch` the server sends lines without being asked.
     """
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.trouble = ""  # why there is no log, in words
-        self._answer: bytes | None = b""  # to the command, as far as it is there; None when done
-        self._commands: list[bytes] = []  # to try if it isn't understood
+        self.problem = ""  # why there is no log, in words for the page
+        self._answer: bytes | None = b""  # to the command, as far as received; None once complete
+        self._commands: list[bytes] = []  # to try if the server doesn't know this one
         self.log = Log()
         self.socket: socket.socket | None = None
         self._retry_at = 0.0
 
     def open(self) -> bool:
-        """Ask for the log unless that has been done; return whether it was done just now."""
+        """Ask for the log unless it is open already; return whether this call opened it."""
         if self.socket or time.monotonic() < self._retry_at:
             return False
         self._retry_at = time.monotonic() + RETRY
@@ -55,7 +55,7 @@ class Watcher:
             self.socket = connect(self.address)
             self.socket.sendall(self._commands.pop(0))
         except OSError:
-            self.trouble = "doesn't answer"
+            self.problem = "doesn't answer"
             self.close()
             return False
         self.socket.setblocking(False)
@@ -63,11 +63,11 @@ class Watcher:
 
     @property
     def is_watching(self) -> bool:
-        """Does the server show its log?"""
+        """Whether the server is sending its log."""
         return self.socket is not None and self._answer is None
 
     def read(self) -> bool:
-        """Read what there is; return False if the connection is of no use any more."""
+        """Read what has been received; return False if the connection has to be closed."""
         try:
             data = self.socket.recv(1 << 16)
         except BlockingIOError:
@@ -75,19 +75,19 @@ class Watcher:
         except OSError:
             data = b""
         if not data:
-            self.trouble = "has ended the connection"
+            self.problem = "has closed the connection"
             return False
         if self._answer is None:
             self.log.feed(data, time.monotonic())
             return True
         self._answer += data
         try:
-            return self._understand()
+            return self._parse_answer()
         except OSError:
-            self.trouble = "has ended the connection"
+            self.problem = "has closed the connection"
             return False
 
-    def _understand(self) -> bool:
+    def _parse_answer(self) -> bool:
         answer, end, rest = self._answer.partition(b"\n")
         if not end:
             return len(answer) < 1000
@@ -96,31 +96,31 @@ class Watcher:
             self.socket.sendall(self._commands.pop(0))
             return True
         if answer != b"OK":
-            said = answer[:100].decode("ascii", "replace")
-            self.trouble = f"doesn't show its log: it says {said}"
+            quoted = answer[:100].decode("ascii", "replace")
+            self.problem = f"doesn't send its log, but answers: {quoted}"
             return False
-        self.trouble, self._answer = "", None
+        self.problem, self._answer = "", None
         self.log.feed(rest, time.monotonic())
         return True
 
     def close(self) -> None:
-        """End the connection, if there is one."""
+        """Close the connection, if there is one."""
         if self.socket:
             self.socket.close()
             self.socket = None
 
 
 def counters(address: str) -> dict[str, int]:
-    """Return what the server at `address` has counted since it started; {} if it is away.
+    """Return the totals of the server at `address` since its start; {} if it doesn't answer.
 
-    `dropped` are the lines of its log that nobody got, since they came too fast.
+    `dropped` counts the lines that the server left out of its log because they came too fast.
     """
     client = Client(
         normalize_server_spec(address), connect_timeout=TIMEOUT, timeout=TIMEOUT, ignore_exc=True
     )
     try:
         stats: dict[bytes, Any] = client.stats() or {}
-    except Exception:  # pymemcache raises what parsing does on an answer that makes no sense
+    except Exception:  # pymemcache raises whatever its parser does on a malformed answer
         return {}
     finally:
         client.close()
@@ -133,7 +133,8 @@ def counters(address: str) -> dict[str, int]:
         "dropped": ["log_worker_dropped", "log_watcher_skipped"],
     }
     return {
-        name: sum(_number(stats.get(stat.encode())) for stat in its) for name, its in names.items()
+        name: sum(_number(stats.get(stat.encode())) for stat in summed)
+        for name, summed in names.items()
     }
 
 
@@ -143,10 +144,11 @@ def _number(value: Any) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """What a server has under `key`: seconds since 1970 and bytes, with key and header.
+    """An item of a server. Times are in seconds since 1970.
 
-    `expires` is None if it stays for good. `accessed` is when it was last asked for, to the
-    minute, or when it was put if it was not `fetched`.
+    `expires` is None if the item has no expiry. `accessed` is the time of the last access,
+    accurate to the minute, or the time of storing if it has not been `fetched`. `size` is in bytes
+    and includes the key and the header.
     """
 
     key: str
@@ -156,15 +158,15 @@ class Item:
     size: int
 
 
-_entry = re.compile(
+_item = re.compile(
     r"key=(\S+) exp=(-?\d{1,12}) la=(\d{1,12}) cas=\d+ fetch=(yes|no) cls=\d+ size=(\d{1,12})\b.*",
     re.ASCII,
 )
 
 
-def parse_entry(line: bytes) -> Item | None:
-    """Return what a line of `lru_crawler metadump` says, or None."""
-    match = _entry.fullmatch(line.decode("latin-1").rstrip("\r\n"))
+def parse_item(text: bytes) -> Item | None:
+    """Return the item in a line of `lru_crawler metadump`, or None if there is none."""
+    match = _item.fullmatch(text.decode("latin-1").rstrip("\r\n"))
     if not match:
         return None
     key, expires, accessed, fetched, size = match.groups()
@@ -172,24 +174,24 @@ def parse_entry(line: bytes) -> Item | None:
     return Item(unquote(key), expires, int(accessed), fetched == "yes", int(size))
 
 
-def entries(address: str) -> list[Item] | None:
-    """Return what the server at `address` has, the first MOST entries; None if it doesn't say.
+def items(address: str) -> list[Item] | None:
+    """Return the items of the server at `address`, at most MOST; None if it gives none.
 
-    By `metadump`, which touches nothing and logs nothing; `me` and `mg` would log lookups, and
-    these would be seen on the page.
+    This uses `metadump`, which neither counts as an access nor appears in the log; `me` and `mg`
+    log fetches, which the page would then show.
     """
     found = []
     try:
         with connect(address) as connection, connection.makefile("rb") as lines:
             connection.sendall(b"lru_crawler metadump all\r\n")
             for _ in range(MOST):
-                line = lines.readline(4096)
-                if line.startswith(b"END"):
+                text = lines.readline(4096)
+                if text.startswith(b"END"):
                     break
-                if not line.startswith(b"key="):  # BUSY with another's
+                if not text.startswith(b"key="):  # BUSY: another client's dump is running
                     return None
-                if entry := parse_entry(line):
-                    found.append(entry)
+                if item := parse_item(text):
+                    found.append(item)
     except OSError:
         return None
     return found

@@ -1,4 +1,4 @@
-"""The addresses below /watch/."""
+"""The URLs below /watch/."""
 
 from django.urls import path
 

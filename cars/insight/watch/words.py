@@ -1,7 +1,7 @@
-"""What the log says, in words.
+"""Describes lines of Memcached's log and its items, in words for the page.
 
-It has no values. What was put is told by how long it may stay: each of the recipe's entries has a
-timeout of its own.
+The log has no values. The timeout tells which of the recipe's entries was stored: rows, leases
+and holds each have a different one.
 """
 
 from math import ceil
@@ -19,14 +19,19 @@ ROW, LEASE, HOLDS, OTHER = State.ROW, State.LEASE, State.HOLDS, State.OTHER
 UNSURE = "row or holds"
 EXPIRED = "expired"
 
+NOUNS = {ROW: "a row", LEASE: "a lease", HOLDS: "holds", OTHER: "another value"}
+
 
 def site_prefix() -> str:
-    """Return what the site's keys begin with in Memcached, as in "carsite:1:"."""
+    """Return what the site's keys begin with in Memcached, for example "carsite:1:"."""
     return caches["default"].make_key("")
 
 
 def row_timeout(key: str) -> int | None:
-    """Return the seconds that a row stays under `key`, without the prefix; None if none does."""
+    """Return the timeout of rows under `key` (without the prefix), in seconds.
+
+    It is None if no cached model has such keys.
+    """
     for model in cached_models():
         config = config_of(model)
         if key.startswith(f"{config.prefix}{model.__name__}."):
@@ -35,111 +40,114 @@ def row_timeout(key: str) -> int | None:
 
 
 def longest() -> dict[str, int]:
-    """Return the seconds that a lease and a hold may stay."""
+    """Return the longest timeouts of leases and of holds, in seconds."""
     return {LEASE: ceil(setting("CACHING_LEASE")), HOLDS: ceil(setting("CACHING_HOLD")) + TICK}
 
 
-def kind_put(key: str, timeout: int) -> str:
-    """Return what was put under `key` to stay `timeout` seconds."""
-    row = row_timeout(key)
+def stored_state(key: str, timeout: int) -> str:
+    """Return the state of the entry that was stored under `key` for `timeout` seconds.
+
+    It is EXPIRED if the store removed the entry.
+    """
+    of_rows = row_timeout(key)
     if timeout < 0:
         return EXPIRED
-    if row is None:
+    if of_rows is None:
         return OTHER
-    if timeout == row:
+    if timeout == of_rows:
         return ROW
-    # A hold that is put again, when another writer's is taken off, stays for what is left of it.
+    # When another writer's hold is removed, the remaining holds are stored again, for a shorter
+    # time.
     limits = longest()
-    return next((kind for kind in (LEASE, HOLDS) if 0 < timeout <= limits[kind]), ROW)
+    return next((state for state in (LEASE, HOLDS) if 0 < timeout <= limits[state]), ROW)
 
 
-def kind_standing(key: str, timeout: int, fetched: bool) -> str:
-    """Return what stands under `key`; `timeout` is from its last access to its end, in seconds.
+def item_state(key: str, timeout: int, fetched: bool) -> str:
+    """Return the state of the entry under `key`; `timeout` is from its last access to its expiry.
 
-    Only until it is `fetched` that is sure to be the timeout it was put with.
+    In seconds. Only if the item was never `fetched` is this surely the timeout that it was stored
+    with.
     """
-    kind = kind_put(key, timeout)
-    if fetched and kind in (LEASE, HOLDS) and not 0 <= longest()[kind] - timeout <= 1:
-        return UNSURE  # a row that was asked for near its end, perhaps
-    return kind
+    state = stored_state(key, timeout)
+    if fetched and state in (LEASE, HOLDS) and not 0 <= longest()[state] - timeout <= 1:
+        return UNSURE  # it can be a row that was fetched shortly before its expiry
+    return state
 
 
-def put_at(key: str, kind: str, expires: float) -> float | None:
-    """Return when what stands under `key` until `expires` was put, if it can be known."""
-    timeout = row_timeout(key) if kind == ROW else longest().get(kind)
+def stored_at(key: str, state: str, expires: float) -> float | None:
+    """Return when the entry that `expires` then was stored, or None if that is unknown."""
+    timeout = row_timeout(key) if state == ROW else longest().get(state)
     return None if timeout is None else expires - timeout
 
 
 def duration(seconds: int) -> str:
-    """Return `seconds` as one would say them."""
+    """Return `seconds` in words, rounded to one unit."""
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size:
             count = round(seconds / size)
-            article = "an" if unit == "hour" else "a"
-            return f"{article} {unit}" if count == 1 else f"{count} {unit}s"
-    return "a second" if seconds == 1 else f"{seconds} seconds"
+            return f"1 {unit}" if count == 1 else f"{count} {unit}s"
+    return "1 second" if seconds == 1 else f"{seconds} seconds"
 
 
 def size(count: int) -> str:
-    """Return `count` bytes in words."""
+    """Return a number of bytes in words."""
     return "1 byte" if count == 1 else f"{count:,} bytes"
 
 
-class Teller:
-    """Says in words what happens, in its order, and remembers what was put where."""
+class Describer:
+    """Describes lines in the order of the log, and remembers which entry each key has."""
 
     REMEMBERED = 10_000  # keys
 
     def __init__(self) -> None:
-        self._standing: dict[str, str] = {}
+        self._states: dict[str, str] = {}
 
-    def tell(self, event: log.Line, key: str) -> dict[str, Any]:
-        """Return what happened to `key` (that of `event`, without the prefix), for the page."""
-        what, text = self._words(event, key)
-        return {"time": event.time, "key": key, "what": what, "text": text}
+    def describe(self, line: log.Line, key: str) -> dict[str, Any]:
+        """Return what `line` says about `key` (its key without the prefix), for the page."""
+        what, text = self._describe(line, key)
+        return {"time": line.time, "key": key, "what": what, "text": text}
 
-    def _words(self, event: log.Line, key: str) -> tuple[str, str]:
-        if isinstance(event, log.Fetch):
-            return _describe_lookup(event, self._standing.get(key))
-        if isinstance(event, log.Store):
-            kind = kind_put(key, event.timeout)
-            if event.stored:
-                self._remember(key, kind)
-            return _describe_store(event, kind)
+    def _describe(self, line: log.Line, key: str) -> tuple[str, str]:
+        if isinstance(line, log.Fetch):
+            return _describe_fetch(line, self._states.get(key))
+        if isinstance(line, log.Store):
+            state = stored_state(key, line.timeout)
+            if line.stored:
+                self._remember(key, state)
+            return _describe_store(line, state)
         self._remember(key, None)
-        if isinstance(event, log.Eviction):
-            return "lost", f"evicted to make room ({size(event.size)})"
+        if isinstance(line, log.Eviction):
+            return "lost", f"evicted to make room ({size(line.size)})"
         return "lost", "deleted"
 
-    def _remember(self, key: str, kind: str | None) -> None:
-        self._standing.pop(key, None)
-        if kind in (ROW, LEASE, HOLDS):
-            self._standing[key] = kind
-        if len(self._standing) > self.REMEMBERED:
-            del self._standing[next(iter(self._standing))]
+    def _remember(self, key: str, state: str | None) -> None:
+        self._states.pop(key, None)
+        if state in (ROW, LEASE, HOLDS):
+            self._states[key] = state
+        if len(self._states) > self.REMEMBERED:
+            del self._states[next(iter(self._states))]
 
 
-def _describe_lookup(event: log.Fetch, standing: str | None) -> tuple[str, str]:
-    if event.found:
-        if standing in (LEASE, HOLDS):
-            return "mark", f"looked up: found a {standing}"
-        return "found", "looked up: found" + (f" a {standing}" if standing else "")
-    why = {"expired": ", its time was up", "flushed": ", all was flushed"}
-    return "missing", "looked up: not found" + why.get(event.status, "")
+def _describe_fetch(fetch: log.Fetch, state: str | None) -> tuple[str, str]:
+    if fetch.found:
+        what = "claim" if state in (LEASE, HOLDS) else "found"
+        return what, f"fetched: found {NOUNS[state]}" if state else "fetched: found"
+    reason = {"expired": " (expired)", "flushed": " (flushed)"}.get(fetch.status, "")
+    return "missing", f"fetched: not found{reason}"
 
 
-def _describe_store(event: log.Store, kind: str) -> tuple[str, str]:
-    if event.status in ("too_large", "no_memory"):
-        return "refused", "too large, or no room: not put"
-    if not event.stored:
-        if kind == LEASE:
-            return "refused", "no lease: something stands there"
-        return "refused", "not put: something else came first"
-    if kind == EXPIRED:
-        return "lost", "expired: taken out"
-    stays = f"stays {duration(event.timeout)}" if event.timeout else "stays for good"
-    if kind == LEASE:
-        return "lease", f"leased by a reader, who has {duration(event.timeout)} to fill it"
-    if kind == HOLDS:
-        return "hold", f"held by a writer, {duration(event.timeout)} at most"
-    return "row", f"a {kind} was put ({size(event.size)}, {stays})"
+def _describe_store(store: log.Store, state: str) -> tuple[str, str]:
+    if store.status in ("too_large", "no_memory"):
+        return "refused", "not stored: too large, or no memory"
+    if not store.stored:
+        if state == LEASE:
+            return "refused", "no lease: the key has an entry"
+        return "refused", "not stored: the entry had changed"
+    if state == EXPIRED:
+        return "lost", "expired: the entry was removed"
+    if state == LEASE:
+        return "lease", f"leased by a reader for {duration(store.timeout)}"
+    if state == HOLDS:
+        return "hold", f"held by a writer for up to {duration(store.timeout)}"
+    expiry = f"expires in {duration(store.timeout)}" if store.timeout else "no expiry"
+    return "row", f"{NOUNS[state]} was put ({size(store.size)}, {expiry})"

@@ -1,11 +1,11 @@
-// The page /watch/: shows the stream of server-sent events. Text goes in as text, never as HTML.
+// The page /watch/: shows the stream of server-sent events. Inserts text, never HTML.
 "use strict";
 
 const KEPT = 1000; // events in memory, for the filter
 const SHOWN = 200; // events on the page
 const SECONDS = 180; // in the chart
-const SAME = 0.05; // seconds between lookups of many keys at once, which are shown as one
-const TRY_AGAIN = 5000; // milliseconds, when there was no room
+const SAME = 0.05; // seconds between fetches that are shown as one event
+const TRY_AGAIN = 5000; // milliseconds until the next attempt, if the site refused
 
 const root = document.getElementById("watch");
 const at = (id) => document.getElementById(id);
@@ -13,9 +13,9 @@ const number = new Intl.NumberFormat("en");
 
 let source = null;
 let paused = false;
-let changed = false; // since the events were shown
-let several = false; // servers
-let events = []; // the newest first
+let changed = false; // new events since the last display
+let several = false; // more than one server
+let events = []; // newest first
 let seconds = []; // of the chart: {second, found, missing}
 
 function element(name, className, text) {
@@ -25,12 +25,12 @@ function element(name, className, text) {
   return made;
 }
 
-// Said aloud by screen readers, so only when it changes.
-function say(text) {
+// Screen readers announce the status, so it is only set when it changes.
+function setStatus(text) {
   if (at("state").textContent !== text) at("state").textContent = text;
 }
 
-// The key, as a link where there is a page behind it.
+// The key, as a link if the object has a page.
 function keyElement(key) {
   const car = /^Car\.(\d+)$/.exec(key);
   if (!car) return element("span", "key", key);
@@ -48,13 +48,13 @@ function clock(time) {
   return `${parts}.${String(date.getMilliseconds()).padStart(3, "0")}`;
 }
 
-// Many keys looked up at once, with one outcome, are one line: `also` counts the others.
+// Fetches of many keys at once with the same result become one line; `also` counts the others.
 function grouped(all) {
   const lines = [];
   for (const event of all) {
     const last = lines.at(-1);
     const same = last && last.text === event.text && last.server === event.server;
-    const another = same && event.text.startsWith("looked up") && last.key !== event.key;
+    const another = same && event.text.startsWith("fetched") && last.key !== event.key;
     if (another && last.time - event.time < SAME) last.also += 1;
     else lines.push({ ...event, also: 0 });
   }
@@ -65,9 +65,9 @@ function line(event) {
   const item = element("li", event.what);
   const time = element("time", "", event.what === "gap" ? "" : clock(event.time));
   const others = event.also ? `and ${number.format(event.also)} more ` : "";
-  const words = element("span", "words", others + event.text);
-  if (several && event.server) words.append(" ", element("span", "soft", event.server));
-  item.append(time, event.key ? keyElement(event.key) : element("span", "key", "…"), words);
+  const text = element("span", "words", others + event.text);
+  if (several && event.server) text.append(" ", element("span", "soft", event.server));
+  item.append(time, event.key ? keyElement(event.key) : element("span", "key", "…"), text);
   return item;
 }
 
@@ -77,12 +77,12 @@ function showEvents() {
   const some = wanted ? events.filter((e) => e.key.toLowerCase().includes(wanted)) : events;
   at("stream").replaceChildren(...grouped(some).slice(0, SHOWN).map(line));
   at("quiet").hidden = some.length > 0;
-  if (wanted && events.length) at("quiet").textContent = "Nothing yet with such a key.";
+  if (wanted && events.length) at("quiet").textContent = "No events with such a key yet.";
 }
 
 function onLog(news) {
   if (news.more) {
-    const text = `${number.format(news.more)} more, too fast to show`;
+    const text = `${number.format(news.more)} more events, too fast to show`;
     events.unshift({ what: "gap", key: "", text, time: 0 });
   }
   events = news.events.reverse().concat(events).slice(0, KEPT);
@@ -90,7 +90,7 @@ function onLog(news) {
   changed = true;
 }
 
-// The chart: found above the line, not found below it
+// The chart: found above the line, not found below
 
 function count(found, missing) {
   const second = Math.floor(Date.now() / 1000);
@@ -123,34 +123,34 @@ function showChart() {
   const axis = bar("axis", 0, 79.5, 1);
   axis.setAttribute("width", SECONDS * 4);
   at("chart").replaceChildren(axis, ...bars);
-  at("peak").textContent = seconds.length ? `highest: ${number.format(most)} a second` : "";
+  at("peak").textContent = seconds.length ? `maximum: ${number.format(most)} per second` : "";
   const sum = (name) => number.format(seconds.reduce((all, s) => all + s[name], 0));
-  at("chart-words").querySelector(".found").textContent = `${sum("found")} found, above the line`;
+  at("chart-words").querySelector(".found").textContent = `${sum("found")} found (above the line)`;
   at("chart-words").querySelector(".missing").textContent =
-    `${sum("missing")} not found, below it`;
+    `${sum("missing")} not found (below the line)`;
 }
 
-// Totals, and what is cached
+// The totals and the items
 
 function onTotals(totals) {
   const c = totals.counters;
   const known = Object.keys(c).length > 0;
-  const shown = { ...c, lookups: (c.found || 0) + (c.missing || 0) };
-  for (const name of ["lookups", "evictions", "items", "bytes", "dropped"]) {
+  const shown = { ...c, fetches: (c.found || 0) + (c.missing || 0) };
+  for (const name of ["fetches", "evictions", "items", "bytes", "dropped"]) {
     at(name).textContent = known ? number.format(shown[name]) : "–";
   }
   at("dropped").parentElement.classList.toggle("bad", c.dropped > 0);
   several = totals.servers.length > 1;
-  const troubled = totals.servers.filter((server) => server.trouble);
-  const lines = troubled.map((s) => element("li", "", `${s.address} ${s.trouble}.`));
-  at("troubles").hidden = !lines.length;
-  if (at("troubles").textContent !== lines.map((l) => l.textContent).join("")) {
-    at("troubles").replaceChildren(...lines);
+  const failing = totals.servers.filter((server) => server.problem);
+  const lines = failing.map((s) => element("li", "", `${s.address} ${s.problem}.`));
+  at("problems").hidden = !lines.length;
+  if (at("problems").textContent !== lines.map((l) => l.textContent).join("")) {
+    at("problems").replaceChildren(...lines);
   }
-  const good = totals.servers.filter((server) => server.watching).length;
-  // Until a server has answered, and each time the stream is taken up again, there is no news.
-  if (good + troubled.length < totals.servers.length) return;
-  say(`Watching ${good} of ${totals.servers.length} server${several ? "s" : ""}${paused ? ", paused" : ""}.`);
+  const watching = totals.servers.filter((server) => server.watching).length;
+  // After each (re)connection the state is unknown until every server has answered or failed.
+  if (watching + failing.length < totals.servers.length) return;
+  setStatus(`Watching ${watching} of ${totals.servers.length} server${several ? "s" : ""}${paused ? ", paused" : ""}.`);
 }
 
 function span(seconds) {
@@ -163,39 +163,39 @@ function span(seconds) {
 function onCached(cached) {
   at("count").textContent = number.format(cached.count);
   if (paused) return;
-  const rows = cached.objects.map((object) => {
+  const rows = cached.items.map((item) => {
     const row = element("tr");
     const head = element("th");
     head.scope = "row";
-    head.append(keyElement(object.key));
-    const kind = element("td");
-    kind.append(element("span", `kind ${object.kind.replaceAll(" ", "-")}`, object.kind));
-    row.append(head, kind);
-    const used = object.used === null ? "not yet" : span(object.used);
-    for (const text of [span(object.age), used, number.format(object.size)]) {
+    head.append(keyElement(item.key));
+    const state = element("td");
+    state.append(element("span", `entry ${item.state.replaceAll(" ", "-")}`, item.state));
+    row.append(head, state);
+    const used = item.used === null ? "never" : span(item.used);
+    for (const text of [span(item.age), used, number.format(item.size)]) {
       row.append(element("td", "number", text));
     }
     return row;
   });
-  // A key that has the focus would lose it: then the table waits.
+  // Replacing the rows would take the focus from a key, so the table waits.
   if (!at("cached").contains(document.activeElement)) at("cached").replaceChildren(...rows);
-  const more = cached.count - cached.objects.length;
-  at("more").textContent = more > 0 ? `And ${number.format(more)} older ones.` : "";
-  if (!cached.count) at("more").textContent = "Nothing of this site is cached.";
+  const more = cached.count - cached.items.length;
+  at("more").textContent = more > 0 ? `And ${number.format(more)} older entries.` : "";
+  if (!cached.count) at("more").textContent = "This site has no entries in the cache.";
 }
 
 // The connection
 
 async function refused() {
-  // An EventSource doesn't say why it was refused; the same address does.
+  // An EventSource doesn't give the reason for a refusal, so fetch it from the same URL.
   const control = new AbortController();
   try {
-    const answer = await fetch(root.dataset.events, { signal: control.signal });
-    if (answer.ok) return connect();
-    say(await answer.text());
-    if (answer.status !== 503) return;
+    const response = await fetch(root.dataset.events, { signal: control.signal });
+    if (response.ok) return connect();
+    setStatus(await response.text());
+    if (response.status !== 503) return;
   } catch {
-    say("The site doesn’t answer. Trying again …");
+    setStatus("The site doesn’t answer. Trying again …");
   } finally {
     control.abort();
   }
@@ -215,10 +215,10 @@ function connect() {
 
 at("pause").addEventListener("click", () => {
   paused = !paused;
-  at("pause").textContent = paused ? "Go on" : "Pause";
+  at("pause").textContent = paused ? "Continue" : "Pause";
 });
 at("filter").addEventListener("input", showEvents);
-// Not while a key has the focus: it would lose it.
+// Not while a key has the focus, because replacing the events would take it away.
 setInterval(() => {
   if (changed && !paused && !at("stream").contains(document.activeElement)) showEvents();
 }, 250);

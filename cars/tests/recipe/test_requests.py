@@ -73,9 +73,9 @@ class ReceiverOrderTests(SimpleTestCase):
         request_finished.disconnect(transactions.settle_all)  # as at start-up
         hooks.settle_before_connections_close()
         receivers = request_finished._live_receivers(None)[0]
-        ours = receivers.index(transactions.settle_all)
-        self.assertLess(ours, receivers.index(close_old_connections))
-        self.assertLess(ours, receivers.index(close_caches))
+        settling = receivers.index(transactions.settle_all)
+        self.assertLess(settling, receivers.index(close_old_connections))
+        self.assertLess(settling, receivers.index(close_caches))
 
 
 @override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])

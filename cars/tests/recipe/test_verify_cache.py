@@ -9,6 +9,7 @@ from django.test import TestCase
 
 from cars.caching import protocol, verify
 from cars.caching.entries import ABSENT, Lease, Swap, new_token
+from cars.caching.management import progress
 from cars.caching.registry import CachedModel
 from cars.caching.rows import pack
 from cars.tests.support.zoo.models import Animal, Dog, Pair, Plain, Text
@@ -109,3 +110,61 @@ class VerifyCacheTests(TestCase):
         row = pack(cached, (1, "anything", 2))
         cached.cache.set(key, type(row)(b"another." + row[8:]))
         self.assertIn("4 fresh, 0 stale; 0 lease, 0 holds, 1 other", self.verify())
+
+
+class Terminal(StringIO):
+    """Stands for standard error in a terminal."""
+
+    def isatty(self):
+        return True
+
+
+class ProgressTests(TestCase):
+    """verify_cache shows its progress in a terminal, with or without tqdm."""
+
+    def setUp(self):
+        Plain.objects.bulk_create(Plain(name="a") for _ in range(5))
+        self.enterContext(mock.patch.object(verify, "CHUNK", 2))
+
+    def shown(self, stderr):
+        """Return what the command writes to `stderr`."""
+        with mock.patch("sys.stderr", stderr):
+            call_command("verify_cache", stdout=StringIO())
+        return stderr.getvalue()
+
+    def test_without_tqdm_it_shows_a_line_with_a_percentage(self):
+        with mock.patch.object(progress, "tqdm", None):
+            shown = self.shown(Terminal())
+        (line,) = [line for line in shown.split("\n") if "Plain:" in line]
+        self.assertEqual(line, "\rPlain: 40 %\rPlain: 80 %\rPlain: 100 %")
+        self.assertTrue(shown.endswith("\n"))
+
+    def test_without_tqdm_a_model_without_rows_shows_nothing(self):
+        with mock.patch.object(progress, "tqdm", None):
+            self.assertNotIn("Text", self.shown(Terminal()))
+
+    def test_without_tqdm_an_error_ends_the_line(self):
+        with (
+            mock.patch.object(progress, "tqdm", None),
+            mock.patch.object(verify, "compare", side_effect=ZeroDivisionError),
+            self.assertRaises(ZeroDivisionError),
+        ):
+            self.shown(stderr := Terminal())
+        self.assertEqual(stderr.getvalue(), "\n")
+
+    def test_with_tqdm_it_shows_a_bar(self):
+        if progress.tqdm:
+            self.assertIn("100%|", self.shown(Terminal()))
+
+    def test_it_shows_nothing_if_standard_error_is_not_a_terminal(self):
+        for tqdm in (progress.tqdm, None):
+            with mock.patch.object(progress, "tqdm", tqdm):
+                self.assertEqual(self.shown(StringIO()), "")
+
+    def test_more_steps_than_the_total_stop_at_100_percent(self):
+        stderr = Terminal()
+        with mock.patch.object(progress, "tqdm", None), mock.patch("sys.stderr", stderr):
+            with progress.progress(3, "Car", "row") as advance:
+                advance(2)
+                advance(2)
+        self.assertEqual(stderr.getvalue(), "\rCar: 66 %\rCar: 100 %\n")

@@ -1,4 +1,4 @@
-"""The admin of the cars."""
+"""The admin for cars."""
 
 from contextlib import ExitStack
 from decimal import Decimal
@@ -31,7 +31,7 @@ class AdminTests(TestCase):
     def cached(self):
         return {car.make: car.is_cached for car in self.client.get(URL).context["cl"].result_list}
 
-    def test_a_column_says_which_cars_are_cached(self):
+    def test_a_column_shows_which_cars_are_cached(self):
         for make in ("Toyota", "Volvo"):
             Car.objects.create(make=make)
         forget()
@@ -40,7 +40,7 @@ class AdminTests(TestCase):
         self.assertContains(self.client.get(URL), "Cached?")
 
     def cost_of_the_list(self):
-        """Return how many queries and cache calls one page of the list takes."""
+        """Return the numbers of rows, queries and cache calls of one page of the list."""
         backend = caches["default"]
         with ExitStack() as stack:
             queries = stack.enter_context(CaptureQueriesContext(connection))
@@ -61,7 +61,7 @@ class AdminTests(TestCase):
         self.assertEqual(one[1:], hundred[1:])
         self.assertEqual(one[2], 1)
 
-    def test_a_car_removed_from_the_cache_is_a_miss_and_then_a_hit(self):
+    def test_a_car_removed_from_the_cache_is_a_miss_then_a_hit(self):
         car = Car.objects.create(make="Toyota")
         page = self.act("remove_from_cache", car)
         self.assertContains(page, "1 car was removed from the cache.")
@@ -77,25 +77,25 @@ class AdminTests(TestCase):
         self.assertContains(page, "3 cars were put into the cache.")
         self.assertTrue(all(cache.has_key(car.key()) for car in cars))
 
-    def test_marking_down_takes_a_tenth_off_to_the_cent_and_reaches_the_cache(self):
+    def test_mark_down_reduces_prices_by_10_percent_rounded_to_cents_in_the_cache_too(self):
         car = Car.objects.create(make="Toyota", price=Decimal("99.99"))
         priceless = Car.objects.create(make="Volvo")
         page = self.act("mark_down", car, priceless)
-        self.assertContains(page, "1 car was marked down.")
-        with connection.cursor() as cursor:  # what is stored, not what Django makes of it
+        self.assertContains(page, "1 car was reduced in price.")
+        with connection.cursor() as cursor:  # the stored value, not what Django converts it to
             cursor.execute("SELECT price FROM cars_car WHERE id = %s", [car.pk])
             self.assertEqual(str(cursor.fetchone()[0]), "89.99")
         self.assertEqual(Car.objects.cache(car.pk).price, Decimal("89.99"))
         priceless.refresh_from_db()
         self.assertIsNone(priceless.price)
 
-    def test_a_save_reaches_the_page_of_the_car(self):
+    def test_a_save_in_the_admin_shows_on_the_page_of_the_car(self):
         car = Car.objects.create(make="Toyota")
         with self.captureOnCommitCallbacks(execute=True):
             self.client.post(f"{URL}{car.pk}/change/", {"make": "Volvo"})
         self.assertContains(self.client.get(car.get_absolute_url()), "<h1>Volvo</h1>")
 
-    def test_deleting_the_selected_takes_them_out_of_the_cache(self):
+    def test_deleting_selected_cars_removes_them_from_the_cache(self):
         car = Car.objects.create(make="Toyota")
         key = car.key()
         with self.captureOnCommitCallbacks(execute=True):
@@ -105,7 +105,7 @@ class AdminTests(TestCase):
         self.assertFalse(Car.objects.exists())
         self.assertFalse(cache.has_key(key))
 
-    def test_who_may_only_look_gets_no_actions(self):
+    def test_a_user_who_may_only_view_cars_has_no_actions(self):
         viewer = User.objects.create_user("viewer", is_staff=True)
         viewer.user_permissions.set(Permission.objects.filter(codename="view_car"))
         self.client.force_login(viewer)
@@ -121,5 +121,5 @@ class AdminTests(TestCase):
             page = self.client.get(f"{URL}?{query}")
             self.assertEqual([car.make for car in page.context["cl"].result_list], ["Toyota"])
 
-    def test_a_number_too_large_for_a_car_is_no_error(self):
+    def test_a_pk_that_is_too_large_causes_no_error(self):
         self.assertEqual(self.client.get(f"{URL}{2**63}/change/", follow=True).status_code, 200)

@@ -1,4 +1,4 @@
-"""The site in a real browser: what people do on it, and what every page must be."""
+"""The site in a real browser: what visitors do, and what every page has to satisfy."""
 
 import os
 import shutil
@@ -28,10 +28,10 @@ except ImportError:
     sync_playwright = None
 
 PROGRAM = next(filter(None, map(shutil.which, BROWSERS)), None)
-TIMEOUT = 10_000  # milliseconds that a page has for anything
+TIMEOUT = 10_000  # milliseconds for each step on a page
 PASSWORD = "a password of the tests"
 NOWHERE = "/nothing/"
-TOOLBAR = "#djDebugRoot"  # other people's HTML
+TOOLBAR = "#djDebugRoot"  # third-party HTML
 
 
 @skipUnless(sync_playwright, "no playwright: pip install -r requirements-dev.txt")
@@ -39,13 +39,13 @@ TOOLBAR = "#djDebugRoot"  # other people's HTML
 @skipUnless("debug_toolbar" in settings.INSTALLED_APPS, "the tests run with DJANGO_DEBUG=off")
 @override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
 class BrowserTestCase(StaticLiveServerTestCase):
-    """Tests in Chromium. They fail if a console has an error, as at whatever CSP stops."""
+    """Tests in Chromium. A console error fails the test, for example one about CSP."""
 
     @classmethod
     def setUpClass(cls):
-        if connection.vendor == "sqlite":  # the server's threads have connections of their own
+        if connection.vendor == "sqlite":  # each thread of the server has a separate connection
             cls.enterClassContext(on_disk())
-        # Playwright runs an event loop in this thread, and Django would refuse it the database.
+        # Playwright runs an event loop in this thread, where Django would refuse database access.
         cls.enterClassContext(patch.dict(os.environ, DJANGO_ALLOW_ASYNC_UNSAFE="true"))
         super().setUpClass()
         playwright = cls.enterClassContext(sync_playwright())
@@ -61,7 +61,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         self.change = reverse("admin:cars_car_change", args=[self.car.pk])
 
     def tearDown(self):
-        # The stream of /watch/ is answered to its end, which is when it finds that nobody reads.
+        # A stream of /watch/ runs until the server notices that its browser has gone.
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline and any(
             "process_request_thread" in thread.name for thread in threading.enumerate()
@@ -70,20 +70,20 @@ class BrowserTestCase(StaticLiveServerTestCase):
 
     @contextmanager
     def visitor(self, user=None, **options):
-        """Yield a page of a browser's own, logged in as `user`; look at its console at the end."""
+        """Yield a page in a new context, logged in as `user`; check its console at the end."""
         context = self.browser.new_context(
             base_url=self.live_server_url, reduced_motion="reduce", **options
         )
         context.set_default_timeout(TIMEOUT)
-        complaints = []
+        problems = []
 
         def listen(message):
-            missing = message.location["url"].endswith(NOWHERE)  # the page that is to be missing
-            if message.type in ("error", "warning") and not missing:
-                complaints.append(f"{message.page.url}: {message.text}")
+            expected = message.location["url"].endswith(NOWHERE)  # this page is meant to be missing
+            if message.type in ("error", "warning") and not expected:
+                problems.append(f"{message.page.url}: {message.text}")
 
         context.on("console", listen)
-        context.on("weberror", lambda error: complaints.append(str(error.error)))
+        context.on("weberror", lambda error: problems.append(str(error.error)))
         if user:
             self.client.force_login(user)
             session = self.client.cookies[settings.SESSION_COOKIE_NAME].value
@@ -93,10 +93,10 @@ class BrowserTestCase(StaticLiveServerTestCase):
             yield context.new_page()
         finally:
             context.close()
-        self.assertEqual(complaints, [])
+        self.assertEqual(problems, [])
 
     def open_panel(self, page, panel):
-        """Open one of the toolbar's panels, and return what it shows once it is there."""
+        """Open one of the toolbar's panels and return its text."""
         if not page.locator("#djDebugPanelList").is_visible():
             page.click("#djShowToolBarButton")
         page.click(f"#djDebugPanelList .{panel}")
@@ -106,7 +106,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
 
 
 class JourneyTests(BrowserTestCase):
-    def test_who_browses_logs_in_and_edits_a_car_in_the_admin_sees_the_new_make(self):
+    def test_a_visitor_browses_logs_in_edits_a_car_in_the_admin_and_sees_the_new_make(self):
         with self.visitor() as page:
             page.goto("/")
             page.click("text=Browse the cars")
@@ -125,9 +125,9 @@ class JourneyTests(BrowserTestCase):
             expect(page.locator(".messagelist")).to_contain_text("changed successfully")
             page.goto(self.car.get_absolute_url())
             expect(page.locator("h1")).to_have_text("Lexus Avensis")
-            expect(page.locator(".origin .badge")).to_have_text("hit")  # the release has filled it
+            expect(page.locator(".origin .badge")).to_have_text("hit")  # filled by the release
 
-    def test_both_panels_show_a_miss_and_then_a_hit(self):
+    def test_both_panels_show_a_miss_then_a_hit(self):
         forget()
         with self.visitor() as page:
             for outcome, calls in (("miss, filled", "0 1"), ("hit", "1 0")):
@@ -137,24 +137,24 @@ class JourneyTests(BrowserTestCase):
                 self.assertIn("car = Car.objects.cache(pk)", objects)
                 self.assertIn(f"ms {calls}", self.open_panel(page, "CachePanel"))
 
-    def test_the_network_tab_is_told_what_a_page_asked_the_cache_for(self):
+    def test_the_network_tab_shows_the_hits_and_misses_of_a_page(self):
         with self.visitor() as page:
             answer = page.goto(self.car.get_absolute_url())
             self.assertIn('cache;desc="1 hit, 0 misses"', answer.headers["server-timing"])
             names = "performance.getEntriesByType('navigation')[0].serverTiming.map(t => t.name)"
             self.assertIn("cache", page.evaluate(names))
 
-    def test_two_browsers_at_once_each_see_their_own_objects_and_the_same_cars(self):
+    def test_two_browsers_see_only_their_objects_in_the_panel_and_the_same_cars(self):
         with self.visitor() as one, self.visitor(self.staff) as two:
             one.goto(self.car.get_absolute_url())
             two.goto(self.other.get_absolute_url())
-            for page, own, foreign in (
+            for page, shown, other in (
                 (one, self.car, self.other),
                 (two, self.other, self.car),
             ):
                 panel = self.open_panel(page, "ObjectsPanel")
-                self.assertIn(own.key(), panel)
-                self.assertNotIn(foreign.key(), panel)
+                self.assertIn(shown.key(), panel)
+                self.assertNotIn(other.key(), panel)
             two.goto(self.change)
             two.fill("[name=make]", "Lexus")
             two.click("[name=_save]")
@@ -162,7 +162,7 @@ class JourneyTests(BrowserTestCase):
             one.reload()
             expect(one.locator("h1")).to_have_text("Lexus Avensis")
 
-    def test_with_the_keyboard_alone_one_skips_to_the_content_and_follows_its_first_link(self):
+    def test_a_keyboard_user_skips_to_the_content_and_follows_its_first_link(self):
         with self.visitor() as page:
             page.goto("/")
             page.keyboard.press("Tab")
@@ -175,7 +175,7 @@ class JourneyTests(BrowserTestCase):
             page.keyboard.press("Enter")
             expect(page).to_have_url(f"{self.live_server_url}/cars/")
 
-    def test_with_the_keyboard_alone_one_logs_in(self):
+    def test_a_keyboard_user_logs_in(self):
         with self.visitor() as page:
             page.goto("/accounts/login/")
             expect(page.locator("[name=username]")).to_be_focused()
@@ -186,9 +186,9 @@ class JourneyTests(BrowserTestCase):
             expect(page.get_by_text("Log out")).to_be_visible()
 
 
-@skipUnless(settings.MEMCACHED_SERVERS or has_memcached(), "no Memcached, whose log is watched")
+@skipUnless(settings.MEMCACHED_SERVERS or has_memcached(), "no Memcached to watch")
 class WatchTests(BrowserTestCase):
-    def test_a_save_in_the_admin_goes_by_on_the_page_beside_it(self):
+    def test_a_save_in_the_admin_appears_on_the_watch_page(self):
         with self.visitor(self.staff) as watch:
             watch.goto(reverse("watch:page"))
             expect(watch.locator("#state")).to_contain_text("Watching 1 of 1")
@@ -200,21 +200,21 @@ class WatchTests(BrowserTestCase):
             admin.click("[name=_save]")
             expect(admin.locator(".messagelist")).to_be_visible()
             stream = watch.locator("#stream")
-            for words in ("held by a writer", "a row was put"):
-                expect(stream).to_contain_text(words)
+            for text in ("held by a writer", "a row was put"):
+                expect(stream).to_contain_text(text)
             before = stream.locator("li").count()
             admin.goto(self.car.get_absolute_url())
             expect(admin.locator("h1")).to_have_text("Lexus Avensis")
-            expect(stream.locator("li").nth(before)).to_be_visible()  # there is one more
+            expect(stream.locator("li").nth(before)).to_be_visible()  # one more
 
 
 class EveryPageTests(BrowserTestCase):
     maxDiff = None
 
     def pages(self):
-        """Return the addresses of all pages: for anybody, and for staff."""
-        anybody = ["/", "/cars/", "/cars/?q=nothing+like+it", self.car.get_absolute_url()]
-        anybody += [reverse("login"), reverse("admin:login"), NOWHERE]
+        """Return users and the URLs of all pages: the public ones, and those for staff."""
+        public = ["/", "/cars/", "/cars/?q=nothing+like+it", self.car.get_absolute_url()]
+        public += [reverse("login"), reverse("admin:login"), NOWHERE]
         staff = [reverse("cars:add")]
         staff += [reverse(f"cars:{name}", args=[self.car.pk]) for name in ("edit", "delete")]
         staff += [reverse(f"admin:{name}") for name in ("index", "cars_car_changelist")]
@@ -224,10 +224,10 @@ class EveryPageTests(BrowserTestCase):
             staff.append(reverse("watch:page"))
         except NoReverseMatch:
             pass
-        return [(None, anybody), (self.staff, staff)]
+        return [(None, public), (self.staff, staff)]
 
     def on_each(self, check, **options):
-        """Call `check` with a browser's page at each address, each in a subtest."""
+        """Open each URL in a browser and call `check` with the page, each in a subtest."""
         for user, urls in self.pages():
             with self.visitor(user, **options) as page:
                 for url in urls:
@@ -236,12 +236,12 @@ class EveryPageTests(BrowserTestCase):
                         check(page)
 
     def violations(self, page, **options):
-        """Return what axe-core finds wrong with a page, the debug toolbar left out."""
+        """Return axe-core's report on a page, without the debug toolbar; "" if it is clean."""
         options["resultTypes"] = ["violations"]
         found = Axe().run(page, {"exclude": [[TOOLBAR]]}, options)
         return found.generate_report() if found.violations_count else ""
 
-    def test_no_page_has_what_axe_finds_wrong_in_light_or_dark(self):
+    def test_axe_finds_no_violations_on_any_page_in_light_or_dark(self):
         def check(page):
             self.assertEqual(self.violations(page), "")
 
@@ -249,18 +249,18 @@ class EveryPageTests(BrowserTestCase):
             contrast = {"type": "rule", "values": ["color-contrast"]}
             self.assertEqual(self.violations(page, runOnly=contrast), "")
 
-        # axe-core itself puts a style into the page, which the policy would block.
+        # axe-core adds a style to the page, which the policy would block.
         self.on_each(check, color_scheme="light", bypass_csp=True)
         self.on_each(check_contrast, color_scheme="dark", bypass_csp=True)
 
-    def test_no_page_scrolls_sideways_on_a_narrow_phone(self):
+    def test_no_page_scrolls_horizontally_on_a_narrow_phone(self):
         def check(page):
             width = page.evaluate("document.documentElement.scrollWidth")
             self.assertLessEqual(width, 320)
 
         self.on_each(check, viewport={"width": 320, "height": 640})
 
-    def test_it_is_light_in_the_light_and_dark_in_the_dark(self):
+    def test_pages_follow_the_color_scheme(self):
         def brightness(scheme):
             with self.visitor(color_scheme=scheme) as page:
                 page.goto("/")

@@ -1,4 +1,4 @@
-"""The Content-Security-Policy: on every page, strict, and nothing inline that it would block."""
+"""The Content-Security-Policy is strict, on every page, and blocks nothing that a page needs."""
 
 from html.parser import HTMLParser
 
@@ -21,7 +21,7 @@ POLICY = {
 
 
 class InlineFinder(HTMLParser):
-    """Collects what a strict policy blocks: inline scripts, styles and handlers, foreign files."""
+    """Collects what the policy blocks: inline scripts, styles and handlers, and external files."""
 
     def __init__(self):
         super().__init__()
@@ -30,12 +30,12 @@ class InlineFinder(HTMLParser):
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         script = tag == "script" and "src" not in attrs
-        if script and attrs.get("type") == "application/json":  # data, never run
+        if script and attrs.get("type") == "application/json":  # data, not code
             script = False
         inline = any(name == "style" or name.startswith("on") for name in attrs)
-        address = attrs.get("src") or (attrs.get("href", "") if tag == "link" else "")
-        foreign = address.startswith(("http:", "https:", "//"))
-        if script or inline or foreign or tag == "style":
+        url = attrs.get("src") or (attrs.get("href", "") if tag == "link" else "")
+        external = url.startswith(("http:", "https:", "//"))
+        if script or inline or external or tag == "style":
             self.found.append(self.get_starttag_text())
 
 
@@ -57,7 +57,7 @@ class PolicyTests(TestCase):
         for url in urls:
             yield url, self.client.get(url)
 
-    def test_it_stands_on_every_page_and_nothing_is_inline(self):
+    def test_every_page_has_the_policy_and_nothing_inline(self):
         for debug in (False, True):
             with override_settings(DEBUG=debug), self.assertLogs("django.request"):  # the 404s
                 for url, page in self.pages():
@@ -68,12 +68,12 @@ class PolicyTests(TestCase):
                         finder.feed(page.content.decode())
                         self.assertEqual(finder.found, [])
 
-    def test_an_error_page_has_it_too(self):
+    def test_an_error_page_has_the_policy(self):
         self.client.raise_request_exception = False
         with (
             self.settings(ROOT_URLCONF="cars.tests.support.broken_urls"),
             self.assertLogs("django.request", "ERROR"),
         ):
             page = self.client.get("/")
-        self.assertContains(page, "Something broke on our side", status_code=500)
+        self.assertContains(page, "Server error", status_code=500)
         self.assertEqual(set(page.headers["Content-Security-Policy"].split("; ")), POLICY)

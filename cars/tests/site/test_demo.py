@@ -1,4 +1,4 @@
-"""`manage.py demo`, started for real."""
+"""`manage.py demo`, run in a subprocess."""
 
 import os
 import re
@@ -26,7 +26,7 @@ from cars.management.commands.demo import ACCOUNT, PASSWORD, make_account
 
 
 class Demo:
-    """A `manage.py demo` on a free port; `end()` ends it."""
+    """A `manage.py demo` process on a free port; `end()` stops it."""
 
     def __init__(self, options, environ):
         self.process = subprocess.Popen(
@@ -57,7 +57,7 @@ class Demo:
         return connection
 
     def end(self, number=signal.SIGTERM):
-        """Send it `number`; return how many seconds it went on."""
+        """Send the signal `number`; return the seconds until the process has ended."""
         started = time.monotonic()
         self.process.send_signal(number)
         self.output += self.process.communicate(timeout=20)[0]
@@ -83,7 +83,7 @@ class DemoTests(SimpleTestCase):
                 **environ,
             },
         )
-        # Not communicate(), which waits for ever if a process left behind has its output open.
+        # Not communicate(), which waits for ever if a leftover process keeps the output open.
         self.addCleanup(demo.process.stdout.close)
         self.addCleanup(demo.process.wait, 20)
         self.addCleanup(demo.process.terminate)
@@ -98,36 +98,36 @@ class DemoTests(SimpleTestCase):
         with closing(sqlite3.connect(self.database)) as connection, connection:
             return connection.execute(sql).fetchall()
 
-    def assertNobodyListens(self, address):
+    def assertNothingListens(self, address):
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(address, timeout=5).close()
 
-    def test_ctrl_c_ends_it_at_once_and_quietly_though_a_browser_is_connected(self):
+    def test_ctrl_c_ends_the_demo_at_once_while_a_browser_is_connected(self):
         demo = self.serve(PATH=str(self.temporary))
         self.assertIn("no `memcached` on the PATH", demo.output)
         with closing(demo.get("/cars/1/")):
             self.assertLess(demo.end(signal.SIGINT), 3)
         self.assertEqual(demo.process.returncode, 0, demo.output)
         self.assertTrue(demo.output.endswith("Ctrl-C ends it.\n\nStopped.\n"), demo.output)
-        self.assertNobodyListens(demo.address)
+        self.assertNothingListens(demo.address)
         self.assertEqual(list(self.temporary.iterdir()), [])
 
     @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
-    def test_sigterm_ends_it_and_its_memcached(self):
+    def test_sigterm_ends_the_demo_and_its_memcached(self):
         demo = self.serve()
         memcached = re.search(r"Memcached at ([\d.]+):(\d+)", demo.output)
         memcached = (memcached[1], int(memcached[2]))
         socket.create_connection(memcached).close()
         self.assertLess(demo.end(), 3)
         self.assertEqual(demo.process.returncode, 0, demo.output)
-        self.assertNobodyListens(demo.address)
-        self.assertNobodyListens(memcached)
+        self.assertNothingListens(demo.address)
+        self.assertNothingListens(memcached)
 
-    def test_it_uses_the_memcached_it_is_given(self):
+    def test_the_demo_uses_the_memcached_in_memcached_servers(self):
         demo = self.serve(MEMCACHED_SERVERS="127.0.0.1:1")
         self.assertIn("Memcached at 127.0.0.1:1, from MEMCACHED_SERVERS", demo.output)
 
-    def test_it_loads_the_cars_once_and_again_after_a_reset(self):
+    def test_the_cars_are_loaded_once_and_again_after_a_reset(self):
         self.serve().end()
         [[loaded]] = self.query("SELECT count(*) FROM cars_car")
         self.assertGreaterEqual(loaded, 300)
@@ -137,8 +137,8 @@ class DemoTests(SimpleTestCase):
         self.serve("--reset").end()
         self.assertEqual(self.query("SELECT count(*) FROM cars_car"), [(loaded,)])
 
-    @skipUnless(Path("/proc/self/task").exists(), "finds gunicorn by Linux's /proc")
-    def test_it_ends_with_an_error_when_gunicorn_ends(self):
+    @skipUnless(Path("/proc/self/task").exists(), "finds gunicorn in Linux's /proc")
+    def test_the_demo_fails_when_gunicorn_ends(self):
         demo = self.serve(PATH=str(self.temporary))
         pid = demo.process.pid
         gunicorn = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
@@ -148,13 +148,13 @@ class DemoTests(SimpleTestCase):
         self.assertIn("gunicorn ended with status 0", demo.output)
         self.assertNotIn("Traceback", demo.output)
 
-    def test_it_says_when_gunicorn_does_not_start(self):
+    def test_the_demo_fails_if_gunicorn_does_not_start(self):
         demo = self.start(GUNICORN_CMD_ARGS="--no-such-option")
         demo.output += demo.process.communicate(timeout=20)[0]
         self.assertEqual(demo.process.returncode, 1, demo.output)
         self.assertIn("The demo doesn't start: gunicorn ended with status 2.", demo.output)
 
-    def test_a_port_in_use_gets_a_clear_line(self):
+    def test_a_port_in_use_gives_one_line_that_says_what_to_do(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             demo = self.start("--port", str(port))
@@ -167,14 +167,14 @@ class DemoTests(SimpleTestCase):
         )
         self.assertFalse(self.database.exists())
 
-    def test_it_refuses_to_run_without_debug(self):
+    def test_the_demo_does_not_run_without_debug(self):
         with self.assertRaisesMessage(CommandError, "doesn't run with DJANGO_DEBUG off"):
             call_command("demo")  # tests have debug off
 
 
 @override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # fast
 class AccountTests(TestCase):
-    def test_the_account_may_do_everything_with_cars_and_nothing_else(self):
+    def test_the_account_has_all_permissions_for_cars_and_no_others(self):
         make_account()
         self.assertTrue(self.client.login(username=ACCOUNT, password=PASSWORD))
         self.assertEqual(self.client.get(reverse("admin:index")).status_code, 200)
@@ -186,7 +186,7 @@ class AccountTests(TestCase):
             {f"cars.{action}_car" for action in ("add", "change", "delete", "view")},
         )
 
-    def test_a_changed_password_is_set_back_and_an_unchanged_one_stays_logged_in(self):
+    def test_a_changed_password_is_reset_and_an_unchanged_one_keeps_sessions(self):
         make_account()
         self.client.login(username=ACCOUNT, password=PASSWORD)
         make_account()

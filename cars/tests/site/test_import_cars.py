@@ -23,15 +23,15 @@ AURIS = "Toyota,Auris,2006,hatchback,Japan,90000,5990.00"
 
 
 def import_file(path: Path | str) -> str:
-    """Run the command; return what it prints."""
+    """Run the command and return its output."""
     out = StringIO()
-    with redirect_stderr(StringIO()):  # no progress bar among the tests' own dots
+    with redirect_stderr(StringIO()):  # keeps the progress bar out of the tests' output
         call_command("import_cars", str(path), stdout=out)
     return out.getvalue()
 
 
 class ImportTestCase(TestCase):
-    """Tests that import files of their own."""
+    """A test case that imports files which it writes."""
 
     def setUp(self):
         folder = TemporaryDirectory()
@@ -46,19 +46,19 @@ class ImportTestCase(TestCase):
         return self.import_bytes("\n".join([HEADER, *rows, ""]).encode())
 
     def assertNothingImported(self, reason: str, content: bytes):
-        """Importing `content` is refused because of `reason`, and leaves no car."""
+        """Assert that importing `content` fails with `reason` and leaves no car."""
         with self.assertRaises(CommandError) as caught:
             self.import_bytes(content)
         expected = f"Nothing was imported from {self.path}: {reason}"
         self.assertEqual(str(caught.exception), expected)
         self.assertFalse(Car.objects.exists())
 
-    def assertRowsRefused(self, reason: str, *rows: str):
+    def assertRowsRejected(self, reason: str, *rows: str):
         self.assertNothingImported(reason, "\n".join([HEADER, *rows, ""]).encode())
 
 
 class ImportTests(ImportTestCase):
-    """What is imported, and what is skipped."""
+    """Rows that are imported, and rows that are skipped."""
 
     def test_the_shipped_cars_are_imported_once(self):
         count = len(SHIPPED.read_text("utf-8").splitlines()) - 1
@@ -70,18 +70,18 @@ class ImportTests(ImportTestCase):
         )
         self.assertEqual(Car.objects.count(), count)
 
-    def test_every_column_arrives(self):
+    def test_every_column_is_imported(self):
         self.import_rows(AVENSIS)
         self.assertEqual(
             to_row(Car.objects.get()),
             ("Toyota", "Avensis", 1997, "saloon", "Japan", 180000, Decimal("2499.50")),
         )
 
-    def test_an_empty_cell_is_a_value_not_given(self):
+    def test_an_empty_cell_means_no_value(self):
         self.import_rows("Toyota,,,,,,")
         self.assertEqual(to_row(Car.objects.get()), ("Toyota", "", None, "", "", None, None))
 
-    def test_a_row_with_empty_cells_is_skipped_when_it_is_there(self):
+    def test_a_row_with_empty_cells_is_skipped_if_it_exists(self):
         rows = ["Toyota,,,,,,", "Toyota,Avensis,,,,5,", "Toyota,Avensis,,,,,5"]
         self.import_rows(*rows)
         self.assertEqual(
@@ -99,18 +99,18 @@ class ImportTests(ImportTestCase):
                     self.import_rows(row), "Imported 1 car, skipped 0 that were there already.\n"
                 )
 
-    def test_a_row_that_comes_twice_in_one_file_is_imported_once(self):
+    def test_a_duplicate_row_in_a_file_is_imported_once(self):
         self.assertEqual(
             self.import_rows(AVENSIS, AURIS, AVENSIS),
             "Imported 2 cars, skipped 1 that was there already.\n",
         )
 
-    def test_a_row_that_comes_twice_in_batches_apart_is_imported_once(self):
+    def test_a_duplicate_row_in_another_batch_is_imported_once(self):
         with patch.object(command, "BATCH", 1):
             self.import_rows(AVENSIS, AURIS, AVENSIS)
         self.assertEqual(Car.objects.count(), 2)
 
-    def test_the_same_value_written_otherwise_is_the_same(self):
+    def test_the_same_value_in_another_notation_is_the_same(self):
         self.import_rows(AVENSIS)
         self.import_rows(" Toyota , Avensis,01997,saloon,Japan,180000,2499.5")
         self.assertEqual(Car.objects.count(), 1)
@@ -122,21 +122,21 @@ class ImportTests(ImportTestCase):
             self.import_rows(*rows)
         self.assertEqual(sum("cars_car" in query["sql"] for query in queries), 1)
 
-    def test_quotes_commas_and_letters_of_all_kinds_arrive(self):
+    def test_quotes_commas_and_non_ascii_letters_are_imported(self):
         self.import_rows('"Škoda","Fabia ""Combi"", 1.9",,,,,')
         self.assertEqual(str(Car.objects.get()), 'Škoda Fabia "Combi", 1.9')
 
-    def test_a_byte_order_mark_windows_line_ends_and_empty_lines_are_fine(self):
+    def test_a_byte_order_mark_windows_line_ends_and_empty_lines_are_accepted(self):
         content = f"{HEADER}\r\n{AVENSIS}\r\n\r\n{AURIS}".encode("utf-8-sig")
         self.import_bytes(content)
         self.assertEqual(Car.objects.count(), 2)
 
 
 class BadFileTests(ImportTestCase):
-    """What is refused, and in which words."""
+    """Files and rows that are rejected, and the error messages."""
 
-    def test_a_bad_row_is_named_by_line_column_and_reason(self):
-        self.assertRowsRefused(
+    def test_an_invalid_row_is_reported_with_line_column_and_reason(self):
+        self.assertRowsRejected(
             "1 bad row:\n  line 3, column year: No car is older than 1886.",
             AVENSIS,
             "Ford,Model T,1700,cabriolet,United States,1,1.00",
@@ -160,32 +160,32 @@ class BadFileTests(ImportTestCase):
             AVENSIS + ",": "8 columns instead of 7.",
         }.items():
             with self.subTest(cells=cells):
-                self.assertRowsRefused(f"1 bad row:\n  line 2, {reason}", cells)
+                self.assertRowsRejected(f"1 bad row:\n  line 2, {reason}", cells)
 
-    def test_all_reasons_of_a_row_are_named(self):
-        self.assertRowsRefused(
+    def test_all_errors_of_a_row_are_reported(self):
+        self.assertRowsRejected(
             "1 bad row:\n"
             "  line 2, column year: No car is older than 1886.\n"
             "  line 2, column price: A price can't be negative.",
             "Toyota,,1700,,,,-1",
         )
 
-    def test_the_first_bad_rows_are_named_and_the_rest_counted(self):
+    def test_the_first_invalid_rows_are_reported_and_the_rest_counted(self):
         named = "".join(
             f"\n  line {line}, column year: No car is older than 1886." for line in range(2, 7)
         )
-        self.assertRowsRefused(f"7 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 7)
+        self.assertRowsRejected(f"7 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 7)
 
-    def test_a_bad_row_after_a_batch_takes_that_back(self):
+    def test_an_invalid_row_rolls_back_earlier_batches(self):
         with patch.object(command, "BATCH", 1):
-            self.assertRowsRefused(
+            self.assertRowsRejected(
                 "1 bad row:\n  line 4, column year: No car is older than 1886.",
                 AVENSIS,
                 AURIS,
                 "Benz,,1700,,,,",
             )
 
-    def test_after_a_bad_row_no_car_is_inserted_in_vain(self):
+    def test_no_car_is_inserted_after_an_invalid_row(self):
         with (
             patch.object(command, "BATCH", 1),
             CaptureQueriesContext(connection) as queries,
@@ -194,15 +194,15 @@ class BadFileTests(ImportTestCase):
             self.import_rows(AVENSIS, "Benz,,1700,,,,", AURIS)
         self.assertEqual(sum("INSERT" in query["sql"] for query in queries), 1)
 
-    def test_a_line_is_counted_as_an_editor_counts_it(self):
-        self.assertRowsRefused(
+    def test_line_numbers_are_those_of_an_editor(self):
+        self.assertRowsRejected(
             "1 bad row:\n  line 5, column year: No car is older than 1886.",
             '"Toyota\nJapan",,,,,,',
             "",
             "Benz,,1700,,,,",
         )
 
-    def test_a_file_that_is_not_there_or_is_a_folder_is_refused(self):
+    def test_a_missing_file_and_a_folder_are_rejected(self):
         for path, reason in {
             self.path: "No such file or directory.",
             self.path.parent: "Is a directory.",
@@ -212,12 +212,12 @@ class BadFileTests(ImportTestCase):
                 with self.assertRaisesMessage(CommandError, expected):
                     import_file(path)
 
-    def test_another_header_or_none_is_refused(self):
+    def test_another_header_or_no_header_is_rejected(self):
         for content in (b"", b"name,year\n", AVENSIS.encode(), HEADER.upper().encode()):
             with self.subTest(content=content):
                 self.assertNothingImported(f"line 1: the header must be {HEADER}.", content)
 
-    def test_a_file_that_is_not_utf_8_is_refused(self):
+    def test_a_file_that_is_not_utf_8_is_rejected(self):
         rows = f"{HEADER}\n{AVENSIS}\nCitroën,,,,,,\n"
         for encoding, line in {"latin-1": 3, "utf-16": 1}.items():
             with self.subTest(encoding=encoding):
@@ -225,22 +225,22 @@ class BadFileTests(ImportTestCase):
                     f"line {line}: not UTF-8. Save the file as UTF-8.", rows.encode(encoding)
                 )
 
-    def test_a_quote_that_never_ends_is_refused(self):
-        self.assertRowsRefused("line 2: no CSV: unexpected end of data.", '"Toyota,,,,,,')
+    def test_an_unclosed_quote_is_rejected(self):
+        self.assertRowsRejected("line 2: no CSV: unexpected end of data.", '"Toyota,,,,,,')
 
-    def test_a_database_that_is_not_ready_gets_a_line_that_says_what_to_do(self):
+    def test_for_a_database_without_tables_the_error_says_what_to_do(self):
         error = OperationalError("no such table: cars_car")
         with patch.object(Car.objects, "bulk_create", side_effect=error):
             with self.assertRaisesMessage(CommandError, "no such table: cars_car. Is it up to"):
                 self.import_rows(AVENSIS)
 
-    def test_an_import_that_is_stopped_leaves_no_car(self):
-        def insert_and_be_stopped(cars):
+    def test_an_interrupted_import_leaves_no_car(self):
+        def insert_and_interrupt(cars):
             QuerySet(Car).bulk_create(cars)
             raise KeyboardInterrupt
 
         with (
-            patch.object(Car.objects, "bulk_create", insert_and_be_stopped),
+            patch.object(Car.objects, "bulk_create", insert_and_interrupt),
             self.assertRaisesMessage(CommandError, "Stopped: nothing was imported."),
         ):
             self.import_rows(AVENSIS, AURIS)

@@ -1,4 +1,4 @@
-"""The tests and a running site use one Memcached, and neither sees a row of the other."""
+"""Tests and a running site share a Memcached, and neither sees the other's rows."""
 
 import os
 import subprocess
@@ -15,12 +15,12 @@ from cars.lab import servers
 
 from .test_demo import Demo
 
-PKS = range(1, 26)  # the tests' cars have these pks too
+PKS = range(1, 26)  # cars in the tests have these pks too
 
 
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
 class IsolationTests(SimpleTestCase):
-    """With a Memcached, a site and a run of tests of their own."""
+    """Starts a Memcached, a site and a test run."""
 
     def setUp(self):
         memcached = self.enterContext(servers.memcached())
@@ -39,13 +39,13 @@ class IsolationTests(SimpleTestCase):
         self.site.wait_until_it_serves()
 
     def contents(self):
-        """Return all that Memcached holds, by key."""
+        """Return all values in Memcached, by key."""
         dump = self.memcached.raw_command("lru_crawler metadump all", "END\r\n").decode()
         keys = [unquote(line.split()[0].removeprefix("key=")) for line in dump.splitlines()]
         return self.memcached.get_many(keys)
 
     def run_tests(self, *options):
-        """Run tests that write and read cars, on the site's Memcached."""
+        """Run tests that write and read cars, with the site's Memcached."""
         command = [sys.executable, settings.BASE_DIR / "manage.py", "test", *options]
         result = subprocess.run(
             [*command, "cars.tests.recipe.test_recipe"],
@@ -59,15 +59,15 @@ class IsolationTests(SimpleTestCase):
     def test_neither_the_site_nor_the_tests_see_a_row_of_the_other(self):
         for pk in PKS:
             self.site.get(f"/cars/{pk}/").close()
-        of_the_site = self.contents()
-        self.assertGreaterEqual(len(of_the_site), len(PKS))
+        site_rows = self.contents()
+        self.assertGreaterEqual(len(site_rows), len(PKS))
         for options in [], ["--parallel", "2"]:
             with self.subTest(options=options):
                 self.run_tests(*options)
                 contents = self.contents()
-                of_the_tests = [key for key in contents if key.startswith("test-")]
-                self.assertGreater(len(of_the_tests), 0)
-                for key in of_the_tests:
+                test_keys = [key for key in contents if key.startswith("test-")]
+                self.assertGreater(len(test_keys), 0)
+                for key in test_keys:
                     self.memcached.delete(key)
                     del contents[key]
-                self.assertEqual(contents, of_the_site)
+                self.assertEqual(contents, site_rows)

@@ -1,4 +1,4 @@
-"""What a car may be."""
+"""The model Car: validation, name, URL and order."""
 
 from datetime import date
 from decimal import Decimal
@@ -10,19 +10,19 @@ from cars.models import MOST_KM, Car
 
 
 class ValidationTests(TestCase):
-    """What is refused, and in which words."""
+    """Values that are rejected, and the error messages."""
 
-    def assertRefused(self, message: str, **values):
-        """A car with `values` is refused because of the last of them."""
+    def assertRejected(self, message: str, **values):
+        """Assert that a car with `values` is invalid, with `message` for the last of them."""
         with self.assertRaises(ValidationError) as caught:
             Car(**{"make": "Toyota"} | values).full_clean()
         self.assertEqual(caught.exception.message_dict, {[*values][-1]: [message]})
 
     def test_only_the_make_is_required(self):
         Car(make="Toyota").full_clean()
-        self.assertRefused("This field cannot be blank.", make="")
+        self.assertRejected("This field cannot be blank.", make="")
 
-    def test_a_car_with_everything_is_accepted(self):
+    def test_a_car_with_all_values_is_valid(self):
         car = Car(
             make="Toyota",
             model="Avensis",
@@ -39,57 +39,57 @@ class ValidationTests(TestCase):
 
     def test_a_make_has_up_to_255_characters(self):
         Car(make="x" * 255).full_clean()
-        self.assertRefused(
+        self.assertRejected(
             "Ensure this value has at most 255 characters (it has 256).", make="x" * 256
         )
 
-    def test_a_year_before_the_first_car_is_refused(self):
+    def test_a_year_before_the_first_car_is_rejected(self):
         Car(make="Benz", year=1886).full_clean()
-        self.assertRefused("No car is older than 1886.", year=1700)
+        self.assertRejected("No car is older than 1886.", year=1700)
 
-    def test_a_car_of_next_year_is_the_newest(self):
+    def test_next_year_is_the_latest_allowed_year(self):
         newest = date.today().year + 1
         Car(make="Toyota", year=newest).full_clean()
-        self.assertRefused(f"No car is newer than {newest}.", year=newest + 1)
+        self.assertRejected(f"No car is newer than {newest}.", year=newest + 1)
 
-    def test_a_body_that_is_none_of_ours_is_refused(self):
-        self.assertRefused("Value 'boat' is not a valid choice.", body="boat")
+    def test_an_unknown_body_is_rejected(self):
+        self.assertRejected("Value 'boat' is not a valid choice.", body="boat")
 
-    def test_a_negative_mileage_is_refused(self):
+    def test_a_negative_mileage_is_rejected(self):
         Car(make="Toyota", mileage=0).full_clean()
-        self.assertRefused("A mileage can't be negative.", mileage=-1)
+        self.assertRejected("A mileage can't be negative.", mileage=-1)
 
-    def test_a_mileage_that_no_car_reaches_is_refused(self):
+    def test_a_mileage_that_no_car_reaches_is_rejected(self):
         Car(make="Toyota", mileage=MOST_KM).full_clean()
-        self.assertRefused(f"No car has driven more than {MOST_KM} km.", mileage=MOST_KM + 1)
+        self.assertRejected(f"No car has driven more than {MOST_KM} km.", mileage=MOST_KM + 1)
 
-    def test_a_negative_price_is_refused(self):
+    def test_a_negative_price_is_rejected(self):
         Car(make="Toyota", price=0).full_clean()
-        self.assertRefused("A price can't be negative.", price=Decimal("-0.01"))
+        self.assertRejected("A price can't be negative.", price=Decimal("-0.01"))
 
     def test_a_price_has_two_decimals(self):
-        self.assertRefused(
+        self.assertRejected(
             "Ensure that there are no more than 2 decimal places.", price=Decimal("1.001")
         )
 
-    def test_a_text_with_a_null_character_is_refused(self):
+    def test_a_string_with_a_null_character_is_rejected(self):
         for field in ("make", "model", "origin"):
             with self.subTest(field=field):
-                self.assertRefused("A text can't hold a null character.", **{field: "a\0b"})
+                self.assertRejected("A text can't hold a null character.", **{field: "a\0b"})
 
 
 class CarTests(TestCase):
-    """How a car is named, found and ordered."""
+    """The name, the URL and the order of cars."""
 
-    def test_a_car_is_named_by_make_and_model(self):
+    def test_the_name_of_a_car_is_its_make_and_model(self):
         self.assertEqual(str(Car(make="Toyota", model="Avensis")), "Toyota Avensis")
         self.assertEqual(str(Car(make="Toyota")), "Toyota")
 
-    def test_a_car_has_its_own_address(self):
+    def test_each_car_has_a_url(self):
         self.assertEqual(Car(pk=7, make="Toyota").get_absolute_url(), "/cars/7/")
 
-    def test_cars_come_by_make_then_model_then_age_of_the_row(self):
+    def test_cars_are_ordered_by_make_model_and_pk(self):
         rows = [("Volvo", "V70"), ("Toyota", "Avensis"), ("Toyota", "Auris"), ("Toyota", "Auris")]
-        made = [Car.objects.create(make=make, model=model) for make, model in rows]
-        volvo, avensis, auris, second_auris = made
+        cars = [Car.objects.create(make=make, model=model) for make, model in rows]
+        volvo, avensis, auris, second_auris = cars
         self.assertEqual(list(Car.objects.all()), [auris, second_auris, avensis, volvo])

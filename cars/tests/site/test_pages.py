@@ -1,4 +1,4 @@
-"""What the pages show and do."""
+"""The pages: what they show and what they do."""
 
 import inspect
 from html import unescape
@@ -21,35 +21,35 @@ def makes(response):
 
 
 class PageCase(TestCase):
-    """Has an empty cache, and accounts that may everything, or nothing, with cars."""
+    """A test case with an empty cache; `log_in()` logs in a user with the given permissions."""
 
     def setUp(self):
         forget()
 
     def log_in(self, *permissions):
-        user = User.objects.create_user("somebody")
+        user = User.objects.create_user("user")
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         self.client.force_login(user)
 
 
 class StartPageTests(PageCase):
-    def test_it_shows_the_source_that_runs(self):
+    def test_the_start_page_shows_the_source_code_that_runs(self):
         page = unescape(self.client.get("/").content.decode())
         for line in inspect.getsource(CacheManager.cache).splitlines():
             self.assertIn(line.strip(), page)
         self.assertIn("objects = CacheManager()", page)
 
-    def test_it_gives_three_things_to_click(self):
+    def test_the_start_page_has_links_to_three_things_to_try(self):
         car = Car.objects.create(make="Toyota", model="Avensis")
         page = self.client.get("/")
         for url in ("/cars/", f"/cars/{car.pk}/", f"/admin/cars/car/{car.pk}/change/"):
             self.assertContains(page, f'href="{url}"')
 
-    def test_without_cars_it_says_how_to_load_them(self):
+    def test_without_cars_the_start_page_says_how_to_load_them(self):
         self.assertContains(self.client.get("/"), "import_cars")
 
     @override_settings(DEBUG=False)
-    def test_without_debug_it_names_no_account(self):
+    def test_without_debug_the_start_page_names_no_account(self):
         Car.objects.create(make="Toyota")
         self.assertNotContains(self.client.get("/"), "password")
 
@@ -71,7 +71,7 @@ class ListTests(PageCase):
         self.assertEqual(response.status_code, 200)
         return response
 
-    def test_it_says_of_each_car_whether_it_was_a_hit_or_a_miss(self):
+    def test_each_car_is_shown_as_a_hit_or_a_miss(self):
         Car.objects.cache(Car.objects.get(make="Saab").pk)
         page = self.list()
         self.assertEqual([lookup.hit for _, lookup in page.context["rows"]], [True] + [False] * 3)
@@ -79,25 +79,25 @@ class ListTests(PageCase):
         self.assertContains(page, "3 misses,")
         self.assertEqual([lookup.hit for _, lookup in self.list().context["rows"]], [True] * 4)
 
-    def test_cached_cars_cost_no_query_of_their_own(self):
+    def test_cached_cars_cost_no_query(self):
         self.list()
-        with self.assertNumQueries(3):  # the origins of the filter, the count, the pks
+        with self.assertNumQueries(3):  # the origins for the filter, the count, the pks
             self.list()
 
-    def test_it_finds_words_in_make_and_model_together(self):
+    def test_search_finds_words_in_make_and_model_together(self):
         self.assertEqual(makes(self.list(q="avens toy")), ["Toyota"])
         self.assertEqual(makes(self.list(q="240")), ["Volvo"])
-        self.assertContains(self.list(q="nothing"), "No car is like that")
+        self.assertContains(self.list(q="nothing"), "No cars match.")
 
-    def test_it_filters_by_origin_and_body(self):
+    def test_the_list_filters_by_origin_and_body(self):
         self.assertEqual(makes(self.list(origin="Sweden")), ["Saab", "Volvo"])
         self.assertEqual(makes(self.list(origin="Sweden", body="estate")), ["Volvo"])
 
-    def test_it_sorts_with_those_that_do_not_say_at_the_end(self):
+    def test_cars_without_a_value_are_sorted_last_in_both_directions(self):
         self.assertEqual(makes(self.list(sort="year")), ["Volvo", "Saab", "Toyota", "Trabant"])
         self.assertEqual(makes(self.list(sort="-year")), ["Toyota", "Saab", "Volvo", "Trabant"])
 
-    def test_what_makes_no_sense_is_as_if_it_were_not_there(self):
+    def test_invalid_values_in_the_query_are_ignored(self):
         for query in (
             {"sort": "password"},
             {"origin": "Atlantis"},
@@ -109,12 +109,12 @@ class ListTests(PageCase):
             with self.subTest(query):
                 self.assertEqual(makes(self.list(**query)), ["Saab", "Toyota", "Trabant", "Volvo"])
 
-    def test_a_filter_stays_when_another_makes_no_sense(self):
+    def test_a_valid_filter_applies_beside_an_invalid_value(self):
         page = self.list(origin="Sweden", sort="password")
         self.assertEqual(makes(page), ["Saab", "Volvo"])
         self.assertContains(page, '<option value="Sweden" selected>')
 
-    def test_a_page_out_of_range_is_the_last_one(self):
+    def test_a_page_number_out_of_range_gives_the_last_page(self):
         Car.objects.bulk_create(Car(make=f"Zastava {n:02}") for n in range(30))
         self.assertEqual(len(makes(self.list())), 25)
         self.assertEqual(makes(self.list(page=999))[-1], "Zastava 29")
@@ -131,12 +131,12 @@ class ListTests(PageCase):
 
 
 class DetailTests(PageCase):
-    def test_the_first_time_is_a_miss_and_the_second_a_hit(self):
+    def test_the_first_read_is_a_miss_and_the_second_a_hit(self):
         car = Car.objects.create(make="Toyota", model="Avensis")
         forget()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
         self.assertContains(first, "read from the database and put into the cache")
-        self.assertContains(second, "read from the cache,")
+        self.assertContains(second, "read from the cache in ")
         self.assertContains(second, "<strong>1 hit</strong>, <strong>0 misses</strong>")
 
     def test_a_hit_costs_no_query(self):
@@ -144,16 +144,16 @@ class DetailTests(PageCase):
         with self.assertNumQueries(0):
             self.client.get(car.get_absolute_url())
 
-    def test_it_names_the_key(self):
+    def test_the_page_of_a_car_shows_its_key(self):
         car = Car.objects.create(make="Toyota")
         self.assertContains(self.client.get(car.get_absolute_url()), car.key())
 
-    def test_what_the_car_is_called_is_text_and_not_html(self):
+    def test_html_in_the_name_of_a_car_is_escaped(self):
         car = Car.objects.create(make="<script>alert(1)</script>")
         for url in (car.get_absolute_url(), reverse("cars:list"), "/"):
             self.assertNotContains(self.client.get(url), "<script>alert")
 
-    def test_links_to_change_a_car_are_for_those_who_may(self):
+    def test_links_to_change_a_car_need_the_permission(self):
         car = Car.objects.create(make="Toyota")
         edit, delete = (reverse(f"cars:{name}", args=[car.pk]) for name in ("edit", "delete"))
         self.assertNotContains(self.client.get(car.get_absolute_url()), edit)
@@ -166,9 +166,9 @@ class DetailTests(PageCase):
 class NotFoundTests(PageCase):
     def setUp(self):
         super().setUp()
-        self.enterContext(self.assertLogs("django.request"))  # not to the terminal
+        self.enterContext(self.assertLogs("django.request"))  # keeps the terminal clean
 
-    def test_what_does_not_exist_is_the_sites_own_404_with_debug_and_without(self):
+    def test_a_missing_page_gives_the_sites_404_page_with_and_without_debug(self):
         self.log_in("change_car", "delete_car")
         urls = [f"/cars/{pk}/" for pk in ("0", "999999", 2**63, "9" * 300, "9" * 5000, "abc")]
         urls += ["/cars/999999/edit/", "/cars/999999/delete/", "/nothing", "/nothing/"]
@@ -176,20 +176,20 @@ class NotFoundTests(PageCase):
             for url in urls:
                 with self.subTest(url[:30], debug=debug), override_settings(DEBUG=debug):
                     page = self.client.get(url)
-                    self.assertContains(page, "There is nothing here", status_code=404)
+                    self.assertContains(page, "Page not found", status_code=404)
                     self.assertIn("Content-Security-Policy", page.headers)
 
 
 class ChangeTests(PageCase):
     data = {"make": "Toyota", "model": "Auris", "year": 2006, "body": "hatchback"}
 
-    def test_adding_shows_the_new_car_and_says_so(self):
+    def test_adding_shows_the_new_car_and_a_message(self):
         self.log_in("add_car")
         page = self.client.post(reverse("cars:add"), self.data, follow=True)
         self.assertRedirects(page, Car.objects.get().get_absolute_url())
         self.assertContains(page, "Toyota Auris was added.")
 
-    def test_editing_reaches_the_page_of_the_car(self):
+    def test_an_edit_shows_on_the_page_of_the_car(self):
         self.log_in("change_car")
         car = Car.objects.create(make="Toyota", model="Avensis")
         page = self.client.post(reverse("cars:edit", args=[car.pk]), self.data, follow=True)
@@ -199,14 +199,14 @@ class ChangeTests(PageCase):
     def test_the_edit_form_reads_the_database_and_not_the_cache(self):
         self.log_in("change_car")
         car = Car.objects.create(make="Stale")
-        with connection.cursor() as cursor:  # unseen by Django, and so by the cache
+        with connection.cursor() as cursor:  # without Django, so the cache isn't updated
             cursor.execute("UPDATE cars_car SET make = 'Toyota' WHERE id = %s", [car.pk])
         self.assertEqual(Car.objects.cache(car.pk).make, "Stale")
         page = self.client.get(reverse("cars:edit", args=[car.pk]))
         self.assertContains(page, 'value="Toyota"')
         self.assertNotContains(page, "Stale")
 
-    def test_deleting_asks_first_and_says_so_after(self):
+    def test_deleting_asks_for_confirmation_and_shows_a_message(self):
         self.log_in("delete_car")
         car = Car.objects.create(make="Toyota", model="Avensis")
         url = reverse("cars:delete", args=[car.pk])
@@ -217,7 +217,7 @@ class ChangeTests(PageCase):
         self.assertContains(page, "Toyota Avensis was deleted.")
         self.assertFalse(Car.objects.exists())
 
-    def test_a_bad_value_is_refused_and_nothing_is_saved(self):
+    def test_an_invalid_value_is_rejected_and_nothing_is_saved(self):
         self.log_in("add_car")
         page = self.client.post(reverse("cars:add"), {**self.data, "year": 1700})
         self.assertContains(page, "No car is older than 1886.")
@@ -229,34 +229,34 @@ class ChangeTests(PageCase):
             reverse(f"cars:{name}", args=[car.pk]) for name in ("edit", "delete")
         ]
 
-    def test_strangers_are_asked_to_log_in(self):
+    def test_anonymous_users_are_redirected_to_the_login(self):
         for url in self.urls():
             for answer in (self.client.get(url), self.client.post(url, self.data)):
                 self.assertRedirects(answer, f"/accounts/login/?next={url}")
 
-    def test_those_who_may_not_get_a_403_page(self):
+    def test_users_without_permission_get_the_403_page(self):
         self.log_in()
         for url in self.urls():
             for answer in (self.client.get(url), self.client.post(url, self.data)):
-                self.assertContains(answer, "You may not do that", status_code=403)
+                self.assertContains(answer, "Permission denied", status_code=403)
         self.assertEqual(Car.objects.get().make, "Toyota")
 
-    def test_a_form_without_its_token_gets_a_page_that_says_what_to_do(self):
+    def test_a_form_without_a_csrf_token_gets_a_page_that_says_what_to_do(self):
         client = Client(enforce_csrf_checks=True)
         page = client.post("/accounts/login/", {"username": "a", "password": "b"})
         self.assertContains(page, "send the form again", status_code=403)
 
 
 class AccountTests(PageCase):
-    def test_logging_in_goes_where_one_wanted_to(self):
-        User.objects.create_user("somebody", password="secret")
+    def test_login_redirects_to_the_requested_page(self):
+        User.objects.create_user("user", password="secret")
         answer = self.client.post(
             "/accounts/login/?next=/cars/",
-            {"username": "somebody", "password": "secret", "next": "/cars/"},
+            {"username": "user", "password": "secret", "next": "/cars/"},
         )
         self.assertRedirects(answer, "/cars/")
 
-    def test_logging_out_takes_a_post(self):
+    def test_logout_needs_a_post(self):
         self.log_in()
         self.assertEqual(self.client.get("/accounts/logout/").status_code, 405)
         page = self.client.post("/accounts/logout/", follow=True)
@@ -264,15 +264,15 @@ class AccountTests(PageCase):
 
 
 class HealthTests(PageCase):
-    def test_it_answers_without_database_and_cache(self):
+    def test_the_health_check_uses_neither_database_nor_cache(self):
         with self.assertNumQueries(0):
             answer = self.client.get("/healthz")
         self.assertEqual((answer.status_code, answer.content), (200, b"ok\n"))
         self.assertEqual(answer.headers["Content-Type"], "text/plain")
 
 
-class CacheIsAwayTests(PageCase):
-    """No page answers 5xx because of the cache."""
+class CacheIsDownTests(PageCase):
+    """No page fails because the cache is down."""
 
     def setUp(self):
         super().setUp()
@@ -301,7 +301,7 @@ class CacheIsAwayTests(PageCase):
         self.client.post(reverse("cars:delete", args=[self.car.pk]))
         self.assertEqual(self.client.get(self.car.get_absolute_url()).status_code, 404)
 
-    def test_the_actions_of_the_admin_work(self):
+    def test_the_admin_actions_work(self):
         for action in ("remove_from_cache", "put_into_cache", "mark_down"):
             answer = self.client.post(
                 "/admin/cars/car/", {"action": action, "_selected_action": [self.car.pk]}

@@ -41,14 +41,14 @@ class ObjectsPanelTests(TestCase):
         self.url = self.car.get_absolute_url()
 
     def fetch(self, page):
-        """Return the stored panel, as the toolbar's own script asks for it."""
+        """Return the HTML of the stored panel, fetched as the toolbar's script does."""
         request_id = re.search(r'data-request-id="(\w+)"', page.content.decode())[1]
         return self.client.get(
             "/__debug__/render_panel/", {"request_id": request_id, "panel_id": "ObjectsPanel"}
         ).json()["content"]
 
     def rows(self, page):
-        """Return its rows: key, outcome, time, and the line that asked."""
+        """Return the panel's rows: key, outcome, time, calling line."""
         rows = re.findall(r"<tr>(.*?)</tr>", self.fetch(page), re.DOTALL)[1:]
         return [
             [strip_tags(cell.replace("><", "> <")) for cell in re.findall(r"<td>(.*?)</td>", row)]
@@ -58,7 +58,7 @@ class ObjectsPanelTests(TestCase):
     def outcomes(self, page):
         return [(key, outcome) for key, outcome, *_ in self.rows(page)]
 
-    def test_a_page_shows_a_miss_that_was_filled_and_then_a_hit(self):
+    def test_the_panel_shows_a_filled_miss_then_a_hit(self):
         forget()
         first, second = (self.client.get(self.url) for _ in range(2))
         self.assertEqual(self.outcomes(first), [(self.car.key(), "miss, filled")])
@@ -66,41 +66,41 @@ class ObjectsPanelTests(TestCase):
         self.assertContains(first, "0 hits, 1 miss in ")
         self.assertContains(second, "1 hit, 0 misses in ")
 
-    def test_it_names_the_line_that_asked(self):
+    def test_the_panel_names_the_calling_line(self):
         [(_, _, time, line)] = self.rows(self.client.get(self.url))
         self.assertRegex(line, r"^cars/views\.py:\d+ car = Car\.objects\.cache\(pk\)$")
         self.assertRegex(time, r"^\d+\.\d\d ms$")
 
-    def test_what_another_reader_is_at_too_long_is_called_so(self):
+    def test_a_fill_by_another_reader_that_takes_too_long_is_named(self):
         forget()
-        cache.cas_many({self.car.key(): Swap(ABSENT, Lease("another's"), 60)})
+        cache.cas_many({self.car.key(): Swap(ABSENT, Lease("another reader's"), 60)})
         with self.settings(CACHING_WAIT=0.01):
             page = self.client.get(self.url)
         [(_, outcome)] = self.outcomes(page)
-        self.assertEqual(outcome, "waited for another’s fill in vain")
+        self.assertEqual(outcome, "miss, another reader’s fill took too long")
 
-    def test_a_save_is_written_and_filled_and_django_s_own_line_has_asked(self):
+    def test_a_save_is_written_and_filled_and_was_called_from_django(self):
         self.client.force_login(User.objects.create_superuser("root"))
-        self.client.post(f"{self.url}edit/", {"make": "Volvo"})  # a redirect: it has no toolbar
+        self.client.post(f"{self.url}edit/", {"make": "Volvo"})  # a redirect has no toolbar
         [*_, request_id] = get_store().request_ids()
         stats = get_store().panel(request_id, "ObjectsPanel")
         [row] = stats["rows"]
-        self.assertEqual((row["key"], row["words"]), (self.car.key(), "written and filled"))
+        self.assertEqual((row["key"], row["text"]), (self.car.key(), "written, filled"))
         self.assertRegex(row["place"], r"^django/forms/models\.py:\d+$")
         self.assertEqual(row["code"], "self.instance.save()")
 
-    def test_a_page_without_objects_says_so(self):
+    def test_a_page_without_objects_has_a_panel_that_says_so(self):
         page = self.client.get("/accounts/login/")
-        self.assertContains(page, "none asked for")
-        self.assertIn("read and wrote no objects", self.fetch(page))
+        self.assertContains(page, "Objects: none")
+        self.assertIn("neither read nor wrote objects", self.fetch(page))
 
-    def test_it_hears_nothing_after_the_response(self):
+    def test_the_panel_records_nothing_after_the_response(self):
         page = self.client.get(self.url)
         before = self.fetch(page)
         Car.objects.cache(self.car.pk)
         self.assertEqual(self.fetch(page), before)
 
-    def test_every_response_says_hits_misses_and_time_to_the_browser(self):
+    def test_every_response_has_a_server_timing_with_hits_misses_and_time(self):
         forget()
         first, second = (self.client.get(self.url) for _ in range(2))
         pages = (first, second, self.client.get("/healthz"))
@@ -113,7 +113,7 @@ class ObjectsPanelTests(TestCase):
 
 
 class WithoutDebugTests(TestCase):
-    def test_there_is_no_server_timing(self):
+    def test_responses_have_no_server_timing(self):
         self.assertNotIn("Server-Timing", self.client.get("/cars/"))
 
 
@@ -130,24 +130,24 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
         panel.generate_stats(request, panel.process_request(request))
         return panel
 
-    def test_requests_at_the_same_time_hear_only_of_their_own_objects(self):
+    def test_concurrent_requests_record_only_their_own_objects(self):
         count = 4
         barrier = Barrier(count)
 
         def serve(number):
             def get_response(request):
                 for _ in range(50):
-                    barrier.wait(10)  # all of them are inside their requests
+                    barrier.wait(10)  # all threads are inside their requests
                     events.tell(events.HIT, Car, perf_counter(), f"Car.{number}")
                 return HttpResponse()
 
             return {row["key"] for row in self.run_panel(get_response).get_stats()["rows"]}
 
         with ThreadPoolExecutor(count) as pool:
-            heard = list(pool.map(serve, range(count)))
-        self.assertEqual(heard, [{f"Car.{number}"} for number in range(count)])
+            recorded = list(pool.map(serve, range(count)))
+        self.assertEqual(recorded, [{f"Car.{number}"} for number in range(count)])
 
-    def test_it_stops_listening_even_if_the_page_fails(self):
+    def test_the_panel_stops_listening_if_the_view_raises(self):
         def get_response(request):
             raise RuntimeError("on purpose")
 
@@ -156,7 +156,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
             self.run_panel(get_response)
         self.assertEqual(events._listeners.get(), ())
 
-    def test_for_what_a_template_asks_it_names_the_line_that_renders_it(self):
+    def test_for_a_read_in_a_template_the_panel_names_the_line_that_renders_it(self):
         template = Engine().from_string("{{ ask }}")
 
         def get_response(request):
@@ -166,8 +166,8 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
         [row] = self.run_panel(get_response).get_stats()["rows"]
         self.assertEqual(row["code"], 'return HttpResponse(template.render(Context({"ask": ask})))')
 
-    def test_each_outcome_has_its_words(self):
-        told = [
+    def test_each_outcome_has_a_text(self):
+        outcomes = [
             *(("Car.1", outcome) for outcome in (events.MISS, events.FILLED, events.FILLED)),
             *(("Car.2", outcome) for outcome in (events.MISS, events.EXPIRED)),
             *(("Car.3", outcome) for outcome in (events.HELD, events.EXPIRED, events.REFUSED)),
@@ -175,22 +175,22 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
         ]
 
         def get_response(request):
-            for key, outcome in told:
+            for key, outcome in outcomes:
                 events.tell(outcome, Car, perf_counter(), key)
             return HttpResponse()
 
         panel = self.run_panel(get_response)
         self.assertEqual(
-            [(row["key"], row["words"]) for row in panel.get_stats()["rows"]],
+            [(row["key"], row["text"]) for row in panel.get_stats()["rows"]],
             [
                 ("Car.1", "miss, filled"),
-                ("Car.1", "written and filled"),
+                ("Car.1", "written, filled"),
                 ("Car.2", "miss, nothing to fill"),
-                ("Car.3", "held by a writer"),
-                ("Car.3", "written and expired"),
-                ("Car.3", "refused by others’ changes"),
-                ("Car.4", "waited for another’s fill"),
-                ("Car.4", "waited for another’s fill in vain"),
+                ("Car.3", "miss, held by a writer"),
+                ("Car.3", "written, expired"),
+                ("Car.3", "refused, the entry kept changing"),
+                ("Car.4", "hit, after another reader’s fill"),
+                ("Car.4", "miss, another reader’s fill took too long"),
                 ("Car.4", "hit"),
             ],
         )
@@ -198,7 +198,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
 
 
 class CoveredTests(SimpleTestCase):
-    def test_spans_that_overlap_count_once(self):
+    def test_overlapping_spans_count_once(self):
         covered = Covered()
         started = perf_counter()
         for _ in range(1000):

@@ -1,4 +1,4 @@
-"""The command that takes the screenshots says what it needs."""
+"""The command that takes the screenshots."""
 
 from unittest.mock import patch
 
@@ -7,7 +7,7 @@ from django.test import SimpleTestCase
 
 
 class ScreenshotsTests(SimpleTestCase):
-    def test_without_playwright_it_says_how_to_install_it(self):
+    def test_without_playwright_the_error_says_how_to_install_it(self):
         with (
             patch.dict("sys.modules", {"playwright.sync_api": None}),
             self.assertRaisesMessage(CommandError, "pip install -r requirements-dev.txt"),

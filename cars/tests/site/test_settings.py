@@ -1,4 +1,4 @@
-"""What the environment sets, and what is said when it makes no sense."""
+"""The settings that environment variables set, and the errors for invalid values."""
 
 import json
 import os
@@ -24,7 +24,7 @@ PRODUCTION = {
 
 
 def python(*arguments, **environ):
-    """Run Python in the project's folder with `environ` and no other of our variables."""
+    """Run Python in the project's folder; of VARIABLES only those in `environ` are set."""
     inherited = {name: value for name, value in os.environ.items() if name not in VARIABLES}
     return subprocess.run(
         [sys.executable, *arguments],
@@ -38,13 +38,13 @@ def python(*arguments, **environ):
 
 class SettingsTests(SimpleTestCase):
     def read(self, expression, **environ):
-        """Return the value of `expression`, with the settings as `s`, under `environ`."""
+        """Return the value of `expression`, in which `s` is the settings module, with `environ`."""
         code = f"import json; from carsite import settings as s; print(json.dumps({expression}))"
         result = python("-c", code, **environ)
         self.assertEqual(result.stderr, "")
         return json.loads(result.stdout)
 
-    def test_each_variable_arrives_in_its_setting(self):
+    def test_each_variable_sets_its_setting(self):
         for setting, variable, value, expected in (
             ("DEBUG", "DJANGO_DEBUG", "off", False),
             ("DEBUG", "DJANGO_DEBUG", "on", True),
@@ -69,7 +69,7 @@ class SettingsTests(SimpleTestCase):
                 found = self.read(f"s.{setting}", **{**PRODUCTION, variable: value})
                 self.assertEqual(found, expected)
 
-    def test_a_value_that_makes_no_sense_gets_one_line_that_names_it(self):
+    def test_an_invalid_value_gives_one_line_that_names_its_variable(self):
         for variable, value in (
             ("DJANGO_DEBUG", "perhaps"),
             ("DJANGO_ALLOWED_HOSTS", "https://cars.example.com"),
@@ -89,7 +89,7 @@ class SettingsTests(SimpleTestCase):
                 self.assertNotEqual(result.returncode, 0)
                 self.assertRegex(result.stderr, rf'\Amanage.py: [^\n]*"{variable}"[^\n]*\n\Z')
 
-    def test_without_debug_it_does_not_start_without_a_key_and_hosts(self):
+    def test_without_debug_the_site_needs_a_key_and_hosts_to_start(self):
         for missing in PRODUCTION:
             with self.subTest(missing=missing):
                 result = python(
@@ -115,7 +115,7 @@ class SettingsTests(SimpleTestCase):
         result = python("-c", code, **PRODUCTION)
         self.assertEqual(result.stdout, "False\n", result.stderr)
 
-    def test_the_toolbar_is_not_there_without_debug(self):
+    def test_without_debug_the_toolbar_is_not_installed(self):
         self.assertFalse(self.read("'debug_toolbar' in s.INSTALLED_APPS", **PRODUCTION))
 
     def test_without_memcached_the_cache_is_local_memory(self):
@@ -140,7 +140,7 @@ class SettingsTests(SimpleTestCase):
         )
         self.assertEqual(result.returncode, 0, result.stderr)
 
-    def test_production_without_memcached_is_refused_by_the_checks(self):
+    def test_the_deployment_checks_reject_production_without_memcached(self):
         result = python("manage.py", "check", "--deploy", DJANGO_DEBUG="off", **PRODUCTION)
         self.assertEqual(result.returncode, 1)
         self.assertIn("caching.E008", result.stderr)

@@ -1,4 +1,4 @@
-"""The debug toolbar: there with debug, nowhere without, and discreet."""
+"""The debug toolbar: only with debug, and it shows no secrets."""
 
 import os
 import re
@@ -29,7 +29,7 @@ assert page.status_code == 200 and b"djDebug" not in page.content
 
 
 class WithoutDebugTests(TestCase):
-    def test_the_toolbar_is_nowhere(self):
+    def test_the_toolbar_is_not_installed(self):
         done = subprocess.run(
             [sys.executable, "-c", WITHOUT_DEBUG],
             cwd=settings.BASE_DIR,
@@ -53,7 +53,7 @@ class ToolbarTests(MemcachedMixin, TestCase):
         forget()
 
     def panel(self, page, panel):
-        """Return the HTML of a panel, fetched as the toolbar's own script does."""
+        """Return the HTML of a panel, fetched as the toolbar's script does."""
         request_id = re.search(r'data-request-id="(\w+)"', page.content.decode())[1]
         answer = self.client.get(
             "/__debug__/render_panel/", {"request_id": request_id, "panel_id": panel}
@@ -66,7 +66,7 @@ class ToolbarTests(MemcachedMixin, TestCase):
         self.assertIn("MemcachedCache", content)
         return int(hits), int(misses)
 
-    def test_its_cache_panel_shows_a_miss_and_then_a_hit_without_a_select(self):
+    def test_the_cache_panel_shows_a_miss_then_a_hit_without_a_select(self):
         car = Car.objects.create(make="Toyota")
         forget()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
@@ -75,13 +75,13 @@ class ToolbarTests(MemcachedMixin, TestCase):
         self.assertEqual(self.hits_and_misses(second), (1, 0))
         self.assertNotIn("cars_car", self.panel(second, "SQLPanel"))
 
-    def test_its_cache_panel_counts_in_the_admin_too(self):
+    def test_the_cache_panel_counts_in_the_admin_too(self):
         self.client.force_login(User.objects.create_superuser("root"))
         Car.objects.create(make="Toyota")
         Car.objects.bulk_create([Car(make="Volvo")])
         self.assertEqual(self.hits_and_misses(self.client.get("/admin/cars/car/")), (1, 1))
 
-    def test_the_panels_outlast_a_hundred_other_requests_and_health_checks(self):
+    def test_the_panels_of_a_page_are_kept_for_100_more_requests_and_health_checks(self):
         car = Car.objects.create(make="Toyota")
         page = self.client.get(car.get_absolute_url())
         for _ in range(100):
@@ -92,20 +92,20 @@ class ToolbarTests(MemcachedMixin, TestCase):
 
     def test_no_panel_shows_the_password_of_a_failed_login(self):
         panels = [name.rpartition(".")[2] for name in settings.DEBUG_TOOLBAR_PANELS]
-        password = token_hex()  # not in this source, which a panel shows in its stack traces
+        password = token_hex()  # no literal: stack traces in a panel show this source code
         for url in ("/accounts/login/", "/admin/login/"):
-            page = self.client.post(url, {"username": "somebody", "password": password})
-            self.assertIn("somebody", self.panel(page, "RequestPanel"))
+            page = self.client.post(url, {"username": "visitor", "password": password})
+            self.assertIn("visitor", self.panel(page, "RequestPanel"))
             for panel in panels:
                 with self.subTest(url, panel=panel):
                     self.assertNotIn(password, self.panel(page, panel))
 
-    def test_request_and_headers_do_not_show_the_session_cookie(self):
+    def test_the_request_and_headers_panels_do_not_show_the_session_cookie(self):
         self.client.force_login(User.objects.create_superuser("root"))
         page = self.client.get("/cars/")
         session = self.client.cookies[settings.SESSION_COOKIE_NAME].value
         for panel in ("RequestPanel", "HeadersPanel"):
             self.assertNotIn(session, self.panel(page, panel))
 
-    def test_it_keeps_no_bodies_of_posts(self):
+    def test_there_is_no_history_panel_which_would_keep_the_bodies_of_posts(self):
         self.assertNotIn("History", "".join(settings.DEBUG_TOOLBAR_PANELS))

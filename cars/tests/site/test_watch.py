@@ -27,29 +27,27 @@ from . import test_demo
 
 
 class StreamTests(WatchTestCase):
-    def test_a_save_goes_by_as_a_hold_and_a_row_and_the_next_read_as_found(self):
+    def test_a_save_shows_as_a_hold_and_a_row_and_the_next_read_as_found(self):
         car = Car.objects.create(make="Toyota")
         forget()
         events = self.watch()
         car.make = "Volvo"
         car.save()
         Car.objects.cache(car.pk)
-        held, put = "held by a writer, 10 minutes at most", "a row was put ("
-        texts = events.texts(
-            car.key(), held, "looked up: found a hold", put, "looked up: found a row"
-        )
-        self.assertTrue(any(text.endswith(" bytes, stays an hour)") for text in texts), texts)
+        hold, row = "held by a writer for up to 10 minutes", "a row was put ("
+        texts = events.texts(car.key(), hold, "fetched: found holds", row, "fetched: found a row")
+        self.assertTrue(any(text.endswith(" bytes, expires in 1 hour)") for text in texts), texts)
 
-    def test_a_miss_goes_by_as_a_lease_and_a_row(self):
+    def test_a_miss_shows_as_a_lease_and_a_row(self):
         car = Car.objects.create(make="Toyota")
         cache.delete(car.key())
         events = self.watch()
         Car.objects.cache(car.pk)
         texts = events.texts(car.key(), "a row was put")
-        self.assertEqual(texts[0], "looked up: not found")
-        self.assertEqual(texts[1], "leased by a reader, who has 10 seconds to fill it")
+        self.assertEqual(texts[0], "fetched: not found")
+        self.assertEqual(texts[1], "leased by a reader for 10 seconds")
 
-    def test_it_counts_lookups_and_not_those_that_are_part_of_writes(self):
+    def test_fetches_are_counted_except_those_that_are_part_of_writes(self):
         events = self.watch()
         cache.set("Car.1", b"x")
         cache.get("Car.1")
@@ -60,7 +58,7 @@ class StreamTests(WatchTestCase):
             news = {name: count + data[name] for name, count in news.items()}
         self.assertEqual(news, {"found": 1, "missing": 1})
 
-    def test_other_sites_keys_are_not_shown(self):
+    def test_keys_of_other_sites_are_not_shown(self):
         events = self.watch()
         other = server.Client(server.normalize_server_spec(settings.MEMCACHED_SERVERS[0]))
         with closing(other):
@@ -68,25 +66,25 @@ class StreamTests(WatchTestCase):
         cache.set("Car.1", b"x")
         data = events.next("log")
         self.assertEqual({event["key"] for event in data["events"]}, {"Car.1"})
-        while not (objects := events.next("cached")["objects"]):  # the newest can be missing
+        while not (items := events.next("cached")["items"]):  # the newest can be missing at first
             pass
-        self.assertEqual({each["key"] for each in objects}, {"Car.1"})
+        self.assertEqual({each["key"] for each in items}, {"Car.1"})
 
-    def test_of_too_many_events_it_shows_the_writes(self):
+    def test_writes_are_shown_first_if_there_are_too_many_events(self):
         events = self.watch()
         with patch.object(stream, "AT_ONCE", 3):
             cache.set("Car.1", b"x", 3600)
             cache.get_many([f"Car.{n}" for n in range(100)])
-            told, untold = [], 0
-            while len(told) + untold < 101:  # mostly in one message
+            shown, hidden = [], 0
+            while len(shown) + hidden < 101:  # mostly in one message
                 data = events.next("log")
                 self.assertLessEqual(len(data["events"]), 3)
-                told += data["events"]
-                untold += data["more"]
-        self.assertTrue(any("was put" in event["text"] for event in told))
-        self.assertGreater(untold, 0)
+                shown += data["events"]
+                hidden += data["more"]
+        self.assertTrue(any("was put" in event["text"] for event in shown))
+        self.assertGreater(hidden, 0)
 
-    def test_it_shows_what_is_cached(self):
+    def test_the_items_have_their_states(self):
         row, held, leased = (Car.objects.create(make=make) for make in "ABC")
         table = cached_model(Car, "default")
         hold(table, [held.key()], "token")
@@ -95,37 +93,37 @@ class StreamTests(WatchTestCase):
         cache.set(leased.key(), b"x", 10)
         events, cached = self.watch(), {}
         while len(cached) < 3:  # the newest can be missing at first
-            cached = {each["key"]: each for each in events.next("cached")["objects"]}
+            cached = {each["key"]: each for each in events.next("cached")["items"]}
         self.assertEqual(
-            {key: each["kind"] for key, each in cached.items()},
+            {key: each["state"] for key, each in cached.items()},
             {row.key(): "row", held.key(): "holds", leased.key(): "lease"},
         )
         for each in cached.values():
             self.assertLess(each["age"], 60)
             self.assertGreater(each["size"], 50)
 
-    def test_totals_are_the_servers_own(self):
+    def test_totals_are_those_of_the_server(self):
         before = self.watch().next("totals")["counters"]
         cache.get("Car.1")
         after = self.watch().next("totals")["counters"]
         self.assertEqual(after["missing"] - before["missing"], 1)
         self.assertEqual(set(after), {"found", "missing", "evictions", "items", "bytes", "dropped"})
 
-    def test_its_heart_beats_and_it_ends(self):
+    def test_the_stream_sends_heartbeats_and_ends(self):
         with patch.object(stream, "HEARTBEAT", 0.2):
             self.watch().next("heartbeat")
         with patch.object(stream, "LENGTH", 0):
             names = [name for name, _ in Events(self.client.get("/watch/events"))]
         self.assertEqual(names, ["retry"])
 
-    def test_nothing_on_the_way_may_keep_it(self):
+    def test_headers_forbid_proxies_to_cache_or_buffer_the_stream(self):
         response = self.client.get("/watch/events")
         self.addCleanup(close, response)
         self.assertEqual(response["Content-Type"], "text/event-stream")
         self.assertEqual(response["Cache-Control"], "no-cache")
         self.assertEqual(response["X-Accel-Buffering"], "no")
 
-    def test_looking_at_what_is_cached_is_no_access_and_no_lookup(self):
+    def test_reading_the_items_does_not_count_as_a_fetch(self):
         Car.objects.create(make="Toyota")
         events = self.watch()
         before = events.next("totals")["counters"]
@@ -136,7 +134,7 @@ class StreamTests(WatchTestCase):
 
 
 class PlacesTests(WatchTestCase):
-    def test_there_is_room_for_a_few_and_the_next_is_told(self):
+    def test_the_number_of_streams_is_limited_and_the_next_request_gets_a_reason(self):
         watching = [self.client.get("/watch/events") for _ in range(views.PLACES)]
         for response in watching:
             self.addCleanup(close, response)
@@ -144,12 +142,12 @@ class PlacesTests(WatchTestCase):
         with self.assertLogs("django.request"):
             full = self.client.get("/watch/events")
         self.assertContains(full, "4 pages are watching already", status_code=503)
-        close(watching[0])  # though it was never begun
+        close(watching[0])  # although it was never read
         again = self.client.get("/watch/events")
         self.addCleanup(close, again)
         self.assertEqual(again.status_code, 200)
 
-    def test_a_place_is_free_again_once(self):
+    def test_closing_a_stream_twice_frees_one_place(self):
         response = self.client.get("/watch/events")
         close(response)
         close(response)
@@ -176,14 +174,14 @@ class AccessTests(WatchTestCase):
         self.client.force_login(self.visitor)
         self.assertNotContains(self.client.get("/"), link, html=True)
 
-    def test_the_page_says_how_it_knows(self):
+    def test_the_page_explains_how_it_tells_entries_apart(self):
         page = self.client.get("/watch/")
-        self.assertContains(page, "a lease 10 seconds")
-        self.assertContains(page, "a hold 10 minutes at most, a row an hour")
+        self.assertContains(page, "a lease has 10 seconds")
+        self.assertContains(page, "a hold at most 10 minutes, a row 1 hour")
         self.assertContains(page, "Found is not a hit")
         self.assertContains(page, "cars/watch.js")
 
-    def test_the_debug_toolbar_leaves_the_stream_alone(self):
+    def test_the_debug_toolbar_ignores_the_stream(self):
         with override_settings(DEBUG=True):
             response = self.client.get("/watch/events")
             self.addCleanup(close, response)
@@ -208,7 +206,7 @@ class StoppingTests(SimpleTestCase):
     setUp, start = test_demo.DemoTests.setUp, test_demo.DemoTests.start
     serve = test_demo.DemoTests.serve
 
-    def test_ctrl_c_ends_the_demo_at_once_though_somebody_watches(self):
+    def test_ctrl_c_ends_the_demo_at_once_while_pages_are_watching(self):
         demo = self.serve()
         root = "http://{}:{}".format(*demo.address)
         browser = build_opener(HTTPCookieProcessor(CookieJar()))

@@ -1,4 +1,4 @@
-"""The parser of Memcached's log, on lines that Memcached wrote and on anything else."""
+"""The parser of Memcached's log, with lines written by Memcached and with any other input."""
 
 from random import Random
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from cars.insight.watch import log
 from cars.insight.watch.log import Deletion, Eviction, Fetch, Store
 
-# Of 1.6.18: get, set, get; add; a cas; a cas too late; a cas that expires; a set that is too large.
+# From 1.6.18: get, set, get; add; cas; a late cas; a cas that expires; a set that is too large.
 OLD = b"""\
 ts=1795375678.337565 gid=2 type=item_get key=Car.1 status=not_found clsid=0 cfd=25 size=0
 ts=1795375678.592609 gid=3 type=item_get key=Car.1 status=not_found clsid=0 cfd=25 size=0
@@ -30,7 +30,7 @@ ts=1795375685.557884 gid=35 type=item_get key=Car.5 status=expired clsid=0 cfd=2
 ts=1795375688.544790 gid=41 type=item_get key=Car.1 status=flushed clsid=0 cfd=25 size=0
 """  # noqa: E501
 
-# Of 1.6.38: a delete, an odd key, an eviction.
+# From 1.6.38: a delete, an unusual key, an eviction.
 NEW = b"""\
 ts=1795375882.889957 gid=21 type=item_get key=Car.1 status=found clsid=1 cfd=29 size=5
 ts=1795375882.889958 gid=22 type=deleted key=Car.1 cmd=delete clsid=1 size=5
@@ -40,8 +40,8 @@ ts=1795375892.453493 gid=44 type=eviction key=big.0 fetch=no ttl=599 la=1 clsid=
 """  # noqa: E501
 
 
-def folded(text):
-    return log.fold(event for line in text.splitlines() if (event := log.parse(line)))
+def folded(data):
+    return log.fold(line for text in data.splitlines() if (line := log.parse(text)))
 
 
 def item_get(gid, key="Car.1", connection=25):
@@ -54,14 +54,14 @@ def item_get(gid, key="Car.1", connection=25):
 
 
 class RealLinesTests(SimpleTestCase):
-    def test_every_line_is_understood(self):
-        for line in (OLD + NEW).splitlines():
-            with self.subTest(line):
-                self.assertIsNotNone(log.parse(line))
+    def test_every_line_is_parsed(self):
+        for text in (OLD + NEW).splitlines():
+            with self.subTest(text):
+                self.assertIsNotNone(log.parse(text))
 
-    def test_writes_are_one_event_each(self):
+    def test_each_write_is_one_line(self):
         self.assertEqual(
-            [(event.key, event.status, getattr(event, "timeout", None)) for event in folded(OLD)],
+            [(line.key, line.status, getattr(line, "timeout", None)) for line in folded(OLD)],
             [
                 ("Car.1", "not_found", None),
                 ("Car.1", "stored", 3600),
@@ -77,22 +77,22 @@ class RealLinesTests(SimpleTestCase):
             ],
         )
 
-    def test_newer_ones_tell_of_deletions_and_evictions(self):
+    def test_deletions_and_evictions_are_parsed(self):
         deletion, store, eviction = folded(NEW)
         self.assertEqual((type(deletion), deletion.key, deletion.size), (Deletion, "Car.1", 5))
         self.assertEqual((type(store), store.timeout), (Store, 0))
         self.assertEqual(type(eviction), Eviction)
         self.assertEqual((eviction.key, eviction.fetched, eviction.size), ("big.0", False, 500_000))
 
-    def test_microseconds_come_without_their_zeros(self):
-        times = [event.time for event in folded(OLD)]
+    def test_microseconds_lack_their_leading_zeros(self):
+        times = [line.time for line in folded(OLD)]
         self.assertEqual(times, sorted(times))
         self.assertAlmostEqual(times[3], 1795375679.093163, places=6)
 
     def test_keys_are_decoded_once(self):
         self.assertEqual(folded(NEW)[1].key, "a%20b%25Ã©")
 
-    def test_lines_that_were_left_out_are_counted(self):
+    def test_skipped_lines_are_counted(self):
         reader = log.Log()
         reader.feed(b"skipped=12\nskipped=x\nts=1.", 0)
         self.assertEqual(reader.skipped, 12)
@@ -105,50 +105,53 @@ class OrderTests(SimpleTestCase):
             reader.feed(piece, 0)
         return reader.take(log.PATIENCE)
 
-    def test_the_order_is_that_of_the_gids_not_that_of_coming(self):
+    def test_lines_are_ordered_by_gid_and_not_by_arrival(self):
         lines = [item_get(gid, f"Car.{gid}") for gid in range(1, 20)]
         Random(1).shuffle(lines)
-        self.assertEqual([event.gid for event in self.take(*lines)], list(range(1, 20)))
+        self.assertEqual([line.gid for line in self.take(*lines)], list(range(1, 20)))
 
-    def test_lines_in_pieces_are_put_together(self):
+    def test_lines_that_arrive_in_pieces_are_joined(self):
         whole = self.take(OLD)
         self.assertEqual(self.take(*(OLD[i : i + 7] for i in range(0, len(OLD), 7))), whole)
         self.assertEqual(len(whole), 11)
 
-    def test_a_line_waits_for_those_that_were_before_it_and_no_longer(self):
+    def test_a_line_waits_for_earlier_lines_but_not_for_ever(self):
         reader = log.Log()
         reader.feed(item_get(2), 10)
         self.assertEqual(reader.take(10), [])
         reader.feed(item_get(1), 10.01)
-        self.assertEqual([event.gid for event in reader.take(10.3)], [1, 2])
+        self.assertEqual([line.gid for line in reader.take(10.3)], [1, 2])
         self.assertEqual(reader.take(99), [])
 
-    def test_a_write_whose_lookup_came_before_it_is_one_event_all_the_same(self):
+    def test_a_write_is_one_line_even_if_its_fetch_arrives_much_earlier(self):
         get, store = OLD.splitlines(keepends=True)[1:3]
         reader = log.Log()
         reader.feed(get, 10)
         reader.feed(store, 10.15)
         first, later = reader.take(10.2), reader.take(10.4)
         self.assertEqual(first, [])
-        self.assertEqual([type(event) for event in later], [Store])
+        self.assertEqual([type(line) for line in later], [Store])
 
-    def test_another_connections_lookup_stays(self):
+    def test_a_fetch_of_another_connection_is_kept(self):
         _, get, store = OLD.splitlines()[:3]
         other = item_get(3, connection=26).strip()
         self.assertEqual(
-            [type(e) for e in folded(b"\n".join([get.replace(b"gid=3", b"gid=1"), other, store]))],
+            [
+                type(line)
+                for line in folded(b"\n".join([get.replace(b"gid=3", b"gid=1"), other, store]))
+            ],
             [Fetch, Store],
         )
 
-    def test_only_one_of_two_lookups_is_part_of_a_write(self):
-        self.assertEqual([type(event) for event in folded(OLD)][:2], [Fetch, Store])
+    def test_only_one_of_two_fetches_is_part_of_a_write(self):
+        self.assertEqual([type(line) for line in folded(OLD)][:2], [Fetch, Store])
 
-    def test_gids_may_begin_again(self):
+    def test_gids_may_start_again(self):
         reader = log.Log()
         reader.feed(item_get(1000), 10)
-        self.assertEqual([event.gid for event in reader.take(11)], [1000])
+        self.assertEqual([line.gid for line in reader.take(11)], [1000])
         reader.feed(item_get(1), 12)
-        self.assertEqual([event.gid for event in reader.take(13)], [1])
+        self.assertEqual([line.gid for line in reader.take(13)], [1])
 
 
 pieces = some.sampled_from(
@@ -160,8 +163,8 @@ noise = some.lists(pieces | some.binary(max_size=20), max_size=40).map(b"".join)
 
 
 @some.composite
-def spoilt(draw):
-    """A line of the log in which one field is missing or says something else."""
+def corrupted(draw):
+    """A line of the log in which one field is missing, changed or doubled."""
     fields = draw(some.sampled_from((OLD + NEW).splitlines())).split()
     at = draw(some.integers(0, len(fields) - 1))
     name, _, value = fields[at].partition(b"=")
@@ -172,35 +175,33 @@ def spoilt(draw):
 
 
 class FuzzTests(SimpleTestCase):
-    @given(some.lists(spoilt(), max_size=5))
+    @given(some.lists(corrupted(), max_size=5))
     @settings(derandomize=True, deadline=None, max_examples=500)
-    def test_spoilt_lines_are_no_exception_either(self, lines):
+    def test_corrupted_lines_never_raise(self, lines):
         reader = log.Log()
         reader.feed(b"\n".join([*lines, b""]), 0)
-        for event in reader.take(1):
-            self.assertTrue(
-                any(log.parse(part) == event for part in b"\n".join(lines).split(b"\n"))
-            )
+        for line in reader.take(1):
+            self.assertTrue(any(log.parse(part) == line for part in b"\n".join(lines).split(b"\n")))
 
     @given(noise)
     @settings(derandomize=True, deadline=None, max_examples=500)
-    def test_any_bytes_make_at_most_one_event_a_line_and_never_an_exception(self, data):
+    def test_any_bytes_give_at_most_one_line_per_line_of_text_and_never_raise(self, data):
         reader = log.Log()
         reader.feed(data, 0)
-        events = reader.take(1)
-        lines = data.split(b"\n")
-        self.assertLessEqual(len(events), len(lines))
-        for event in events:
-            self.assertTrue(any(log.parse(line) == event for line in lines))
+        lines = reader.take(1)
+        texts = data.split(b"\n")
+        self.assertLessEqual(len(lines), len(texts))
+        for line in lines:
+            self.assertTrue(any(log.parse(text) == line for text in texts))
 
     @given(some.binary(max_size=200))
     @settings(derandomize=True, deadline=None)
-    def test_a_line_that_is_no_log_line_says_nothing(self, line):
+    def test_text_that_is_not_from_the_log_is_ignored(self, line):
         self.assertIsNone(log.parse(line))
 
     @given(some.lists(some.integers(1, 200), max_size=30), some.data())
     @settings(derandomize=True, deadline=None)
-    def test_however_it_is_cut_it_says_the_same(self, gids, data):
+    def test_the_result_does_not_depend_on_where_the_data_is_cut(self, gids, data):
         whole = b"".join(map(item_get, gids))
         cut = data.draw(some.integers(0, len(whole)))
         one, two = log.Log(), log.Log()
@@ -211,8 +212,8 @@ class FuzzTests(SimpleTestCase):
 
     @given(some.text(max_size=60))
     @settings(derandomize=True, deadline=None)
-    def test_garbage_between_good_lines_hides_none(self, text):
+    def test_garbage_between_valid_lines_hides_none_of_them(self, text):
         garbage = text.replace("\n", " ").encode("utf-8", "replace")
         reader = log.Log()
         reader.feed(item_get(1) + garbage + b"\n" + item_get(2), 0)
-        self.assertEqual([event.gid for event in reader.take(1)], [1, 2])
+        self.assertEqual([line.gid for line in reader.take(1)], [1, 2])

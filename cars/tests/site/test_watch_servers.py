@@ -1,4 +1,4 @@
-"""What /watch/ asks of its servers: several, one that is away, one that refuses."""
+"""/watch/ with several servers, an unreachable server, and one that refuses its log."""
 
 import socket
 from contextlib import closing
@@ -31,29 +31,29 @@ class ServersTests(WatchTestCase):
         while events.next("cached")["count"] != 40:  # the newest can be missing at first
             pass
 
-    def test_one_that_is_away_is_named_and_the_others_are_watched(self):
-        taken = self.enterContext(socket.socket())  # so that nobody else gets the port
+    def test_a_server_that_is_down_is_named_and_the_others_are_watched(self):
+        taken = self.enterContext(socket.socket())  # keeps the port unused
         taken.bind(("127.0.0.1", 0))
-        away = f"127.0.0.1:{taken.getsockname()[1]}"
-        here = self.enterContext(servers.memcached())
-        self.enterContext(on_servers([here, away]))
+        down = f"127.0.0.1:{taken.getsockname()[1]}"
+        up = self.enterContext(servers.memcached())
+        self.enterContext(on_servers([up, down]))
         events = Events(self.client.get("/watch/events"))
         self.addCleanup(close, events.response)
         while not (states := events.next("totals")["servers"])[0]["watching"]:
             pass
-        troubles = {each["address"]: each["trouble"] for each in states}
-        self.assertEqual(troubles, {here: "", away: "doesn't answer"})
-        self.enterContext(on_servers([here]))
+        problems = {each["address"]: each["problem"] for each in states}
+        self.assertEqual(problems, {up: "", down: "doesn't answer"})
+        self.enterContext(on_servers([up]))
         cache.set("Car.1", b"x")
         self.assertEqual(events.next("log")["events"][0]["key"], "Car.1")
 
-    def test_one_that_comes_back_is_watched_again(self):
+    def test_a_server_that_comes_back_is_watched_again(self):
         port = servers.free_port()
         self.enterContext(patch.object(server, "RETRY", 0.1))
         with servers.memcached(port=port) as address:
             self.enterContext(on_servers([address]))
             events = self.watch()
-        while not events.next("totals")["servers"][0]["trouble"]:
+        while not events.next("totals")["servers"][0]["problem"]:
             pass
         with servers.memcached(port=port):
             while not events.next("totals")["servers"][0]["watching"]:
@@ -63,33 +63,33 @@ class ServersTests(WatchTestCase):
             self.assertEqual(events.next("log")["events"][-1]["key"], "Car.1")
 
     def read(self, watcher):
-        """Read what the server answers, when it does."""
+        """Wait for an answer of the server and read it."""
         select([watcher.socket], [], [], 5)
         return watcher.read()
 
-    def test_a_server_without_a_log_of_deletions_gives_the_rest(self):
-        asked = []
-        with pretender([b"ERROR\r\n", b"OK\r\n"], asked) as address:
+    def test_a_server_without_a_log_of_deletions_is_watched_without_them(self):
+        received = []
+        with FakeServer([b"ERROR\r\n", b"OK\r\n"], received) as address:
             watcher = server.Watcher(address)
             with closing(watcher):
                 self.assertTrue(watcher.open())
                 self.assertTrue(self.read(watcher) and self.read(watcher))
-        self.assertEqual(asked, [*server.COMMANDS[:2]])
+        self.assertEqual(received, [*server.COMMANDS[:2]])
 
-    def test_a_server_that_refuses_to_show_its_log_is_quoted(self):
-        with pretender([b"WATCHER_TOO_MANY log watcher limit reached\r\n"], []) as address:
+    def test_the_answer_of_a_server_that_refuses_its_log_is_shown(self):
+        with FakeServer([b"WATCHER_TOO_MANY log watcher limit reached\r\n"], []) as address:
             watcher = server.Watcher(address)
             with closing(watcher):
                 self.assertTrue(watcher.open())
                 self.assertFalse(self.read(watcher))
-        self.assertIn("WATCHER_TOO_MANY log watcher limit", watcher.trouble)
+        self.assertIn("WATCHER_TOO_MANY log watcher limit", watcher.problem)
 
 
-class pretender:  # noqa: N801
-    """A server that gives these answers, one to each line; notes the lines in `asked`."""
+class FakeServer:
+    """A server that sends one of `answers` for each line; adds the lines to `received`."""
 
-    def __init__(self, answers, asked):
-        self.answers, self.asked = answers, asked
+    def __init__(self, answers, received):
+        self.answers, self.received = answers, received
 
     def __enter__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -101,7 +101,7 @@ class pretender:  # noqa: N801
         connection, _ = self.listener.accept()
         with connection, connection.makefile("rb") as lines:
             for answer in self.answers:
-                self.asked.append(lines.readline())
+                self.received.append(lines.readline())
                 connection.sendall(answer)
 
     def __exit__(self, *args):
@@ -109,12 +109,12 @@ class pretender:  # noqa: N801
         self.listener.close()
 
 
-class EntryTests(SimpleTestCase):
-    def test_lines_of_metadump_are_read(self):
+class ItemTests(SimpleTestCase):
+    def test_lines_of_metadump_are_parsed(self):
         line = b"key=a%20b exp=1795379286 la=1795375686 cas=7 fetch=no cls=1 size=73\n"
         self.assertEqual(
-            server.parse_entry(line), server.Item("a b", 1795379286, 1795375686, False, 73)
+            server.parse_item(line), server.Item("a b", 1795379286, 1795375686, False, 73)
         )
-        forever = b"key=a exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
-        self.assertEqual(server.parse_entry(forever), server.Item("a", None, 1795375681, True, 72))
-        self.assertIsNone(server.parse_entry(b"BUSY currently processing crawler request\r\n"))
+        no_expiry = b"key=a exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
+        self.assertEqual(server.parse_item(no_expiry), server.Item("a", None, 1795375681, True, 72))
+        self.assertIsNone(server.parse_item(b"BUSY currently processing crawler request\r\n"))

@@ -138,6 +138,13 @@ class Drawer(models.Model):
         return (self.name,)
 
 
+class Uncached(models.Model):
+    """The fields of Drawer, without a CacheManager."""
+
+    name = models.CharField(max_length=50, unique=True)
+    size = models.IntegerField(default=0)
+
+
 class Amount(models.Model):
     """A pk that is a Decimal."""
 
