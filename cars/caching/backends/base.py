@@ -13,6 +13,7 @@ from ..registry import is_key
 from ..rows import unpack_any
 
 HIDDEN = (Lease, Holds)
+AS_STORED: Any = object()  # in place of a default or a version: show what is stored as it is
 
 
 class SwapMixin(SwapCache):
@@ -35,16 +36,22 @@ class SwapMixin(SwapCache):
             self.validate_key(name)
         return name
 
+    # By `get` and `get_many`, so that what watches these, as django-debug-toolbar does, sees them.
+
     def look(self, key: str) -> Any:
-        return super().get(key)
+        value = self.get(key, AS_STORED)
+        return None if value is AS_STORED else value
 
     def look_many(self, keys: Collection[str]) -> dict[str, Any]:
-        return super().get_many(keys)
+        return self.get_many(keys, AS_STORED)
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        return _visible(super().get(key, default, version), default)
+        value = super().get(key, default, version)
+        return value if default is AS_STORED else _visible(value, default)
 
-    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+    def get_many(self, keys: Collection[str], version: Any = None) -> dict[str, Any]:
+        if version is AS_STORED:
+            return super().get_many(keys)
         found = super().get_many(keys, version)
         visible = {key: _visible(value, ABSENT) for key, value in found.items()}
         return {key: value for key, value in visible.items() if value is not ABSENT}
