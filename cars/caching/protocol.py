@@ -23,7 +23,7 @@ from django.db.models import Model, QuerySet
 from . import events
 from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
 from .registry import CachedModel, Keys
-from .rows import make_instance, pack, unpack
+from .rows import make_instance, pack, unpack_many
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def setting(name: str) -> float:
 def look_up(cached: CachedModel, key: str) -> Model | None:
     """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    instance = _row(cached, key, cached.cache.look(key))
+    instance = unpack_many(cached, {key: cached.cache.look(key)}).get(key)
     if instance is not None:
         events.tell(events.HIT, cached.model, started, key)
     return instance
@@ -59,9 +59,7 @@ def look_up(cached: CachedModel, key: str) -> Model | None:
 def look_up_many(cached: CachedModel, keys: Collection[str]) -> dict[str, Model]:
     """Return, by key, the rows with these keys that are in the cache: one round trip."""
     started = perf_counter()
-    values = cached.cache.look_many(keys) if keys else {}
-    rows = {key: _row(cached, key, value) for key, value in values.items()}
-    found = {key: instance for key, instance in rows.items() if instance is not None}
+    found = unpack_many(cached, cached.cache.look_many(keys) if keys else {})
     events.tell(events.HIT, cached.model, started, *found)
     return found
 
@@ -71,10 +69,10 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     started = perf_counter()
     lease = Lease(new_token())
     seen = _take_leases(cached, keys, lease)
-    found, waiting = {}, {}
+    found = unpack_many(cached, {key: at.value for key, at in seen.items()})
+    waiting: Keys = {}
     for key, (value, _) in seen.items():
-        if instance := _row(cached, key, value):
-            found[key] = instance
+        if key in found:
             events.tell(events.WAITED, cached.model, started, key)
         elif isinstance(value, Lease) and value != lease:
             waiting[key] = keys[key]
@@ -103,10 +101,11 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     cache = cached.cache
     cache.cas_many({key: Swap(ABSENT, lease, timeout) for key in keys})
     seen = cache.gets_many(keys)
+    rows = unpack_many(cached, {key: at.value for key, at in seen.items()})
     unusable = {
         key: Swap(at, lease, timeout)
         for key, at in seen.items()
-        if not (at is ABSENT or isinstance(at.value, (Lease, Holds)) or _row(cached, key, at.value))
+        if not (at is ABSENT or key in rows or isinstance(at.value, (Lease, Holds)))
     }
     if unusable:
         cache.cas_many(unusable)
@@ -124,19 +123,12 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
         pause = min(pause * 1.5, LONGEST_PAUSE)
         seen = cached.cache.gets_many(left)
         left = {key: pk for key, pk in left.items() if isinstance(seen[key].value, Lease)}
-        for key in seen.keys() - left.keys():
-            if instance := _row(cached, key, seen[key].value):
-                found[key] = instance
+        found |= unpack_many(cached, {key: at.value for key, at in seen.items()})
     for key in keys:
         outcome = events.WAITED if key in found else events.GIVEN_UP
         events.tell(outcome, cached.model, started, key)
     rest = {key: pk for key, pk in keys.items() if key not in found}
     return found | read_database(cached, rest)
-
-
-def _row(cached: CachedModel, key: str, value: Any) -> Model | None:
-    """Return the instance of `cached` whose row `value` is, or None if it can't be used."""
-    return unpack(cached, key, value) if type(value) is Row else None
 
 
 # The database

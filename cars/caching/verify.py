@@ -10,7 +10,7 @@ from django.db.models import IntegerField
 from . import protocol
 from .entries import ABSENT, Row, State, state_of
 from .registry import CachedModel, Keys, cached_model, cached_models
-from .rows import is_same, unpack
+from .rows import is_same, unpack_many
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -87,7 +87,7 @@ def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
 def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -> str:
     if not isinstance(entry, Row):
         return state_of(entry)
-    instance = unpack(cached, key, entry)
+    instance = unpack_many(cached, {key: entry}).get(key)
     if instance is None:
         return State.OTHER
     return FRESH if is_same([instance.__dict__[name] for name in cached.names], row) else STALE

@@ -23,12 +23,13 @@ _known: dict[CachedModel, tuple[tuple[Any, ...], bytes]] = {}  # the last finger
 
 
 def fingerprint_of(cached: CachedModel) -> bytes:
-    """Return the fingerprint of the rows of `cached` as its connection is configured now.
+    """Return the fingerprint of the rows of `cached` as its database is configured now.
 
-    USER and OPTIONS count, since they can select another schema.
+    A process can change that while it runs, for example the NAME for each tenant. USER and OPTIONS
+    count too, since they can select another schema.
     """
-    connection = connections[cached.alias]
-    config = connection.settings_dict
+    # All threads' connections share this dict; to look up a thread's own takes longer.
+    config = connections.settings[cached.alias]
     now = (
         config["ENGINE"],
         config["HOST"],
@@ -36,21 +37,19 @@ def fingerprint_of(cached: CachedModel) -> bytes:
         config["NAME"],
         config["USER"],
         config["OPTIONS"],
-        connection.timezone_name,
+        config["TIME_ZONE"],
+        settings.TIME_ZONE,
         settings.USE_TZ,
         os.getpid(),  # a database in memory is private to a process
     )
     before, fingerprint = _known.get(cached, (None, b""))
     if before != now:
-        options = config["OPTIONS"]
-        database = (
-            *identity(connections[canonical(cached.alias)]),
-            config["USER"],
-            repr(sorted(options.items())),
-        )
-        zone = (connection.timezone_name, str(settings.USE_TZ))
-        fingerprint = _digest(cached.model, (*database, *zone))
-        _known[cached] = ((*now[:5], dict(options), *now[6:]), fingerprint)
+        options = dict(config["OPTIONS"])
+        database = identity(connections.settings[canonical(cached.alias)])
+        user = (config["USER"], repr(sorted(options.items())))
+        zone = (str(config["TIME_ZONE"]), settings.TIME_ZONE, str(settings.USE_TZ))
+        fingerprint = _digest(cached.model, (*database, *user, *zone))
+        _known[cached] = ((*now[:5], options, *now[6:]), fingerprint)
     return fingerprint
 
 

@@ -13,7 +13,7 @@ import datetime
 import json
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache as memoize
 from functools import partial
@@ -61,18 +61,22 @@ def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
     return Row(fingerprint_of(cached) + _format_of(cached).pack(values))
 
 
-def unpack(cached: CachedModel, key: str, row: Row) -> Model | None:
-    """Return the instance of `cached` that `row` holds under `key`, or None if it can't be used."""
-    if row[:SIZE] != fingerprint_of(cached):
-        return None
-    row_format = _format_of(cached)
-    try:
-        values = row_format.unpack(row[SIZE:])
-        if cached.key(row_format.pk_of(values)) == key:
-            return make_instance(cached, values)
-    except Exception as error:
-        logger.warning("The row %s can't be unpacked: %s", key, error)
-    return None
+def unpack_many(cached: CachedModel, entries: Mapping[str, Any]) -> dict[str, Model]:
+    """Return, by key, the instances of `cached` whose rows are among `entries`, by their keys.
+
+    Other values are left out, and rows that can't be used.
+    """
+    fingerprint, row_format = fingerprint_of(cached), _format_of(cached)
+    found = {}
+    for key, row in entries.items():
+        if type(row) is Row and row.startswith(fingerprint):
+            try:
+                values = row_format.unpack(row[SIZE:])
+                if cached.key(row_format.pk_of(values)) == key:
+                    found[key] = make_instance(cached, values)
+            except Exception as error:
+                logger.warning("The row %s can't be unpacked: %s", key, error)
+    return found
 
 
 def unpack_any(row: Row) -> Model | None:

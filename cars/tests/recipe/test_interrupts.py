@@ -203,8 +203,7 @@ class ForkTests(ClientsTestCase):
     def test_an_in_memory_database_has_another_identity_in_each_process(self):
         def identity(name):
             engine = {"ENGINE": "django.db.backends.sqlite3", "HOST": "", "PORT": "", "NAME": name}
-            with patch.object(connection, "settings_dict", engine):
-                return str(databases.identity(connection))
+            return str(databases.identity(engine))
 
         self.assertNotEqual(in_child(lambda: identity(":memory:")), identity(":memory:"))
         self.assertEqual(in_child(lambda: identity("cars.sqlite3")), identity("cars.sqlite3"))
