@@ -69,7 +69,7 @@ class CarAdmin(admin.ModelAdmin):
     def state(self, car: Car) -> str:
         return str(car.standing)
 
-    @admin.display(description="cached since", empty_value="–")
+    @admin.display(description="stored", empty_value="–")
     def since(self, car: Car) -> str | None:
         age = car.standing.age
         if age is None:

@@ -149,5 +149,5 @@ def _describe_store(store: log.Store, state: str) -> tuple[str, str]:
         return "lease", f"leased by a reader for {duration(store.timeout)}"
     if state == HOLDS:
         return "hold", f"held by a writer for up to {duration(store.timeout)}"
-    expiry = f"expires in {duration(store.timeout)}" if store.timeout else "no expiry"
+    expiry = f"for {duration(store.timeout)}" if store.timeout else "no expiry"
     return "row", f"{NOUNS[state]} was put ({size(store.size)}, {expiry})"

@@ -64,8 +64,9 @@ function grouped(all) {
 function line(event) {
   const item = element("li", event.what);
   const time = element("time", "", event.what === "gap" ? "" : clock(event.time));
-  const others = event.also ? `and ${number.format(event.also)} more ` : "";
-  const text = element("span", "words", others + event.text);
+  const keys = event.also === 1 ? "key" : "keys";
+  const others = event.also ? ` (and ${number.format(event.also)} more ${keys})` : "";
+  const text = element("span", "words", event.text + others);
   if (several && event.server) text.append(" ", element("span", "soft", event.server));
   item.append(time, event.key ? keyElement(event.key) : element("span", "key", "…"), text);
   return item;

@@ -36,7 +36,7 @@ class StreamTests(WatchTestCase):
         Car.objects.cache(car.pk)
         hold, row = "held by a writer for up to 10 minutes", "a row was put ("
         texts = events.texts(car.key(), hold, "fetched: found holds", row, "fetched: found a row")
-        self.assertTrue(any(text.endswith(" bytes, expires in 1 hour)") for text in texts), texts)
+        self.assertTrue(any(text.endswith(" bytes, for 1 hour)") for text in texts), texts)
 
     def test_a_miss_shows_as_a_lease_and_a_row(self):
         car = Car.objects.create(make="Toyota")
