@@ -31,26 +31,28 @@ The path of five things: the functions that they call, in the order of their fir
 without a module are the calls that reach the cache.
 
 a hit:
-    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
-    protocol.look_up, get
+    CacheManager.cache, manager.has_own_queryset, manager._is_none, CacheManager._cached,
+    transactions.read_one, protocol.look_up, get, protocol._row
 a miss with its fill:
-    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
-    protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
-    transactions.in_transaction, protocol.read_misses, protocol._take_leases, protocol.setting,
-    cas_many, gets_many, protocol._row, protocol.fill, protocol.select, protocol._packed,
-    protocol._instances
+    CacheManager.cache, manager.has_own_queryset, manager._is_none, CacheManager._cached,
+    transactions.read_one, protocol.look_up, get, protocol._row, transactions._read_misses,
+    transactions.current, transactions.settle, transactions.in_transaction,
+    protocol.read_misses, protocol._take_leases, protocol.setting, cas_many, gets_many,
+    protocol.fill, protocol.select, protocol._packed, protocol._instances
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle,
-    transactions.in_transaction, Writer.__init__, Writer.hold, protocol.hold, protocol.setting,
-    protocol._change, gets_many, protocol.add_holds, cas_many, CacheQuerySet._clone,
-    transactions.after_save, Writer.release, protocol.release, protocol.release_holds,
-    protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log, protocol.fill,
-    protocol.select, protocol._packed
+    transactions.in_transaction, Writer.__init__, transactions.withdraw_saves, Writer.hold,
+    transactions._keys, protocol.hold, protocol.setting, protocol._change, gets_many,
+    protocol.add_holds, cas_many, transactions.after_save, transactions._end_save,
+    Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
+    protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
+    protocol._packed
 an update() in a transaction:
-    CacheQuerySet._clone, CacheQuerySet.update, CacheQuerySet._pick, CacheQuerySet._new_pks,
-    CacheQuerySet._hold, transactions.hold, transactions.current, transactions.settle,
-    transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
-    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
+    CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
+    queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
+    transactions.current, transactions.settle, transactions.in_transaction,
+    Transaction.__init__, Writer.__init__, Transaction.listen, Transaction.is_registered,
+    Writer.hold, transactions._keys, protocol.hold, protocol.setting, protocol._change,
     gets_many, protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
     Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
     protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
@@ -58,10 +60,11 @@ an update() in a transaction:
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
-    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
-    gets_many, protocol.add_holds, cas_many, CacheQuerySet._clone, transactions.after_save,
-    Transaction.outcome, Transaction.is_left_behind, transactions.settle_all, Writer.withdraw,
-    protocol.withdraw, protocol.remove_holds, protocol._without
+    Transaction.is_registered, Writer.hold, transactions._keys, protocol.hold, protocol.setting,
+    protocol._change, gets_many, protocol.add_holds, cas_many, transactions.after_save,
+    Transaction.outcome, Transaction.is_left_behind, Writer.has_lost_its_connection,
+    transactions.settle_all, Writer.withdraw, protocol.withdraw, protocol.remove_holds,
+    protocol._without, transactions.withdraw_saves
 """
 
 # Copyright (c) the authors of carsite. All rights reserved.

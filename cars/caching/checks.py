@@ -16,7 +16,7 @@ from django.db.models import Manager, Model, deletion
 from .backends import LocalMemoryCache, MemcachedCache
 from .entries import SwapCache
 from .queryset import CacheQuerySet
-from .registry import cached_models, config_of, is_cached
+from .registry import cached_models, config_of, is_cached, names_of, sharing
 
 # Foreign keys that the database itself follows: from Django 6.1 on.
 DATABASE_LEVEL = getattr(deletion, "DatabaseOnDelete", ())
@@ -123,6 +123,18 @@ def _parents(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="caching.E003",
         )
+    for cached in sharing(model):
+        twins = cached._meta.db_table == model._meta.db_table
+        if twins and [f.column for f in cached._meta.pk_fields] != [
+            f.column for f in model._meta.pk_fields
+        ]:
+            yield Error(
+                f"It shares the table of {cached._meta.label} with another pk: its writes hold "
+                "other rows than they change.",
+                hint="Give both the same primary key.",
+                obj=model,
+                id="caching.E012",
+            )
     for parent, link in links.items():
         if not link.primary_key:
             yield Error(
@@ -153,13 +165,9 @@ def _fields(model: type[Model]) -> Iterator[CheckMessage]:
 
 
 def _names() -> Iterator[CheckMessage]:
-    names = Counter(
-        (config_of(model).cache, config_of(model).prefix, model.__name__)
-        for model in cached_models()
-    )
+    names = Counter(names_of(model) for model in cached_models())
     for model in cached_models():
-        config = config_of(model)
-        if names[config.cache, config.prefix, model.__name__] > 1:
+        if names[names_of(model)] > 1:
             yield Error(
                 "Two cached models have the same name, and so the same keys for different rows.",
                 hint='Give one of them a prefix: CacheManager(prefix="other.").',

@@ -4,18 +4,17 @@ import os
 from functools import cache as memoize
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 
-def identity(connection: BaseDatabaseWrapper) -> tuple[str, ...]:
-    """Return what tells the database of `connection` from others: engine, host, port, name.
+def identity(config: dict[str, Any]) -> tuple[str, ...]:
+    """Return what tells a database from others: engine, host, port, name of its configuration.
 
     Computed at each call: tests change the names of databases after start-up.
     """
-    config = connection.settings_dict
     engine, name = config["ENGINE"], config["NAME"]
     if not engine.endswith("sqlite3"):
         return (engine, config["HOST"], str(config["PORT"]), str(name))
@@ -45,6 +44,6 @@ def canonical(alias: str) -> str:
     same: dict[str, str] = getattr(settings, "CACHING_SAME_DATABASE", {})
     if alias in same:
         return same[alias]
-    own = identity(connections[alias])
+    own = identity(connections[alias].settings_dict)
     aliases = sorted(connections, key=lambda other: other != DEFAULT_DB_ALIAS)
-    return next(other for other in aliases if identity(connections[other]) == own)
+    return next(other for other in aliases if identity(connections[other].settings_dict) == own)

@@ -66,6 +66,11 @@ class Holds:
         return max(self.deadlines.values()) - time.time() + TICK
 
 
+def whole_seconds(timeout: float | None) -> float | None:
+    """Return `timeout` in whole seconds: a part of one, which caches would take for 0, is 1."""
+    return timeout if timeout is None or timeout <= 0 else max(1, timeout)
+
+
 class Seen(NamedTuple):
     """A value seen under a key, and the cache's token that tells whether it still stands there."""
 
@@ -74,11 +79,14 @@ class Seen(NamedTuple):
 
 
 class Swap(NamedTuple):
-    """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry."""
+    """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry.
+
+    As in Django, a timeout of None is for ever, and one of 0 or less not at all.
+    """
 
     seen: Seen
     value: Any
-    timeout: float
+    timeout: float | None
 
 
 ABSENT = Seen(None, None)
@@ -104,6 +112,14 @@ def new_token() -> str:
 class SwapCache(BaseCache):
     """The contract: a Django cache that can also compare and swap."""
 
+    def look(self, key: str) -> Any:
+        """Return the value under `key`, a row packed and leases and holds too; None for nothing."""
+        raise NotImplementedError
+
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
+        """Return, by key, the values under `keys`, without the keys with nothing."""
+        raise NotImplementedError
+
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         """Return what stands under each of `keys`, leases and holds too, ABSENT for nothing."""
         raise NotImplementedError
@@ -119,10 +135,10 @@ class SwapCache(BaseCache):
 class NoCache(SwapCache):
     """In place of a cache that can't compare and swap: always empty, and refuses no change."""
 
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        return default
+    def look(self, key: str) -> Any:
+        return None
 
-    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
         return {}
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:

@@ -24,7 +24,7 @@ from django.dispatch import receiver
 
 from . import transactions
 from .manager import CacheManager, has_own_queryset
-from .registry import cached_model, is_cached, register, written_by
+from .registry import cached_model, is_cached, register
 
 ModelClass = type[models.Model]
 
@@ -71,31 +71,51 @@ def _give_base_manager(model: ModelClass) -> None:
 
 
 def _adopt(model: ModelClass) -> None:
-    """Give a historical model a CacheManager, so that its writes hold too."""
-    manager = CacheManager()
+    """Give a historical model a CacheManager, unless it has one, so that its writes hold too."""
     meta = model._meta
-    meta.local_managers = [own for own in meta.local_managers if own.name != "objects"]
-    model.add_to_class("objects", manager)
-    meta.default_manager_name = meta.base_manager_name = "objects"
+    manager = next((own for own in meta.managers if isinstance(own, CacheManager)), None)
+    if manager is None or has_own_queryset(manager):
+        meta.local_managers = [own for own in meta.local_managers if own.name != "objects"]
+        manager = CacheManager()
+        model.add_to_class("objects", manager)
+        meta.default_manager_name = "objects"
+    meta.base_manager_name = manager.name
     meta._expire_cache()
-    _connect(model)
+
+    # Receivers that are kept on the class: when it goes, Django forgets them.
+    def before_delete(**kwargs: Any) -> None:
+        transactions.before_delete(**kwargs)
+
+    def after_delete(**kwargs: Any) -> None:
+        transactions.after_delete(**kwargs)
+
+    model._caching_deletes = (before_delete, after_delete)
+    pre_delete.connect(before_delete, sender=model)
+    post_delete.connect(after_delete, sender=model)
+    _connect_fields(model)
 
 
-# Saves and deletes
+# Saves and deletes. Saves of all models are listened to: migrations make thousands of historical
+# classes, and to connect each of them takes time with the square of their number. For deletes
+# this would take Django's fast path from every model of the project.
 
+pre_save.connect(transactions.before_save)
+post_save.connect(transactions.after_save)
 
 _connected: WeakSet[ModelClass] = WeakSet()
 
 
 def _connect(model: ModelClass) -> None:
-    """Catch the saves and deletes of `model`, a class on a cached table."""
+    """Catch the deletes of `model`, a class on a cached table."""
     if model in _connected:
         return
     _connected.add(model)
-    pre_save.connect(transactions.before_save, sender=model)
-    post_save.connect(transactions.after_save, sender=model)
     pre_delete.connect(transactions.before_delete, sender=model)
     post_delete.connect(transactions.after_delete, sender=model)
+    _connect_fields(model)
+
+
+def _connect_fields(model: ModelClass) -> None:
     for field in model._meta.local_fields:
         if field.remote_field and _is_written_past_querysets(field):
             lazy_related_operation(_connect_target, model, field.remote_field.model, field=field)
@@ -118,7 +138,7 @@ def _connect_target(model: ModelClass, target: ModelClass, field: models.Field) 
             rows = model._base_manager.using(using).filter(**{field.name: instance})
             pks = list(rows.order_by().values_list("pk", flat=True))
             if pks:
-                transactions.hold(written_by(model, using), pks, using)
+                transactions.hold(model, pks, using)
 
     # Kept on the class of the target, so that it goes when a historical class goes.
     target = target._meta.concrete_model

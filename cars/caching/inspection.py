@@ -49,7 +49,10 @@ def inspect(instance: Model) -> Standing:
     place among those to be evicted, and its last access, as they are. (The server's totals count
     it as one more `get`.)
     """
-    key = instance.key()
+    try:
+        key = instance.key()
+    except ValueError:  # without a pk there is no entry
+        return Standing("", State.NOTHING)
     try:
         config = config_of(type(instance)._meta.concrete_model)
         backend = caches[config.cache]

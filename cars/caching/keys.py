@@ -1,4 +1,4 @@
-"""The key of a row, made from its pk."""
+"""The pk of a row, and its text in a key."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -6,7 +6,8 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import Field
+from django.db.models import Field, Model, QuerySet
+from django.db.models.expressions import DatabaseDefault
 
 LONGEST = 100  # characters of a pk in a key; Memcached takes keys of 250 bytes in all
 
@@ -26,6 +27,8 @@ def _text(field: Field, pk: Any) -> str:
         if not isinstance(pk, (list, tuple)):
             raise ValueError(f"A pk of {len(parts)} columns is a tuple, not {pk!r}.")
         return ",".join(_text(*pair) for pair in zip(parts, pk, strict=True))
+    if isinstance(pk, Model) and field.remote_field:  # Django takes an instance for its pk
+        pk = getattr(pk, field.target_field.attname)
     value = field.get_prep_value(pk)
     if value is None:
         raise ValueError("None is not a valid pk.")
@@ -33,4 +36,34 @@ def _text(field: Field, pk: Any) -> str:
         value = value.normalize()
     elif isinstance(value, datetime) and value.tzinfo:
         value = value.astimezone(UTC)
+    elif isinstance(value, memoryview):
+        value = bytes(value)
+    elif isinstance(value, str):  # an Enum of strings is what it stands for
+        value = str.__str__(value)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        value = int(value)
     return quote(str(value), safe="")
+
+
+def pks_of(instance: Model, alias: str) -> list[Any]:
+    """Return the pks of the rows that a save of `instance` may write, as far as they are known.
+
+    None for a pk that the database chooses. For an expression, the pks that it matches. With
+    multi-table inheritance Django copies the pk of a parent later, so the parents' count too.
+    """
+    meta = instance._meta
+    pks: list[Any] = []
+    for model in (type(instance), *meta.all_parents):
+        fields = model._meta.pk_fields
+        values = [getattr(instance, field.attname) for field in fields]
+        if any(isinstance(value, DatabaseDefault) for value in values):
+            continue  # Django only INSERTs
+        if any(hasattr(value, "resolve_expression") for value in values):
+            named = {field.attname: value for field, value in zip(fields, values, strict=True)}
+            rows = QuerySet(model, using=alias).filter(**named)
+            pks += rows.order_by().values_list("pk", flat=True)
+        elif None not in (
+            field.get_prep_value(value) for field, value in zip(fields, values, strict=True)
+        ):
+            pks.append(values[0] if len(values) == 1 else tuple(values))
+    return list(dict.fromkeys(pks))

@@ -1,28 +1,33 @@
 """The manager of a cached model: `objects = CacheManager()`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from copy import copy
 from typing import Any, Self
 
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
-from django.db import models, router
+from django.db import NotSupportedError, models, router
+from django.db.models.sql import Query
 
 from . import checks, protocol, transactions
 from .queryset import CacheQuerySet, holding_class
-from .registry import CachedModel, Config, cached_model, written_by
+from .registry import CachedModel, Config, cached_model
 
 
 class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
     """A manager that reads rows through the cache, and keeps the cache right for every writer.
 
-    `timeout`: seconds that a row stays if nothing writes it; default one hour.
+    `timeout`: seconds that a row stays if nothing writes it; default one hour. As in Django, None
+    is for ever, and 0 or less not at all.
     `prefix`: what its keys begin with; needed by the second of two models of one name.
     `cache`: which of Django's CACHES; default "default".
 
     It gives its model a method `key()`, unless it has one: the key of the row in the cache.
     """
 
-    def __init__(self, timeout: int = 3600, prefix: str = "", cache: str = "default") -> None:
+    def __init__(
+        self, timeout: int | None = 3600, prefix: str = "", cache: str = "default"
+    ) -> None:
         super().__init__()
         self.config = Config(timeout, prefix, cache)
 
@@ -42,12 +47,11 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
 
         Raises what `get(pk=pk)` raises: DoesNotExist, and ValueError for an invalid pk.
         """
+        has = self._filter() if has_own_queryset(self) else None
         if not _is_none(pk):
             cached = self._cached()
             instance = transactions.read_one(cached, cached.key(pk), pk)
-            if instance is not None:
-                if cached.model is not self.model:  # a proxy of the cached model
-                    instance.__class__ = self.model
+            if instance is not None and (has is None or has(instance)):
                 return instance
         raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
 
@@ -57,13 +61,18 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         One round trip for the hits and, if there are misses, one SELECT for all of them. Raises
         ValueError for an invalid pk.
         """
+        has = self._filter() if has_own_queryset(self) else None
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read_many(cached, {key: pk for pk, key in keys.items()})
-        if cached.model is not self.model:  # a proxy of the cached model
-            for instance in found.values():
-                instance.__class__ = self.model
-        return {pk: found[key] for pk, key in keys.items() if key in found}
+        given: set[str] = set()
+        rows = {}
+        for pk, key in keys.items():
+            if key in found and (has is None or has(found[key])):
+                # "1" and 1 are one row, but each gets an instance of its own.
+                rows[pk] = copy(found[key]) if key in given else found[key]
+                given.add(key)
+        return rows
 
     async def acache(self, pk: Any) -> models.Model:
         """Return what `cache` returns."""
@@ -79,7 +88,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         In a transaction, call it before the COMMIT: then no read returns what was before.
         """
         cached = self._cached()
-        transactions.hold(written_by(self.model, cached.alias), list(pks), cached.alias)
+        transactions.hold(self.model, list(cached.keys(pks).values()), cached.alias)
 
     def forget(self, pks: Iterable[Any]) -> int:
         """Remove the rows `pks` from the cache, so that the next read is a miss.
@@ -91,8 +100,42 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
 
     def _cached(self) -> CachedModel:
         # A row is read where it is written: a replica may lag behind.
-        alias = self._db or router.db_for_write(self.model, **self._hints)
-        return cached_model(self.model._meta.concrete_model, alias)
+        hints = {"instance": self.instance} if hasattr(self, "instance") else self._hints
+        alias = self._db or router.db_for_write(self.model, **hints)
+        return cached_model(self.model._meta.concrete_model, alias, self.model)
+
+    def _filter(self) -> Callable[[models.Model], bool] | None:
+        """Return what tells the rows of this manager, whose `get_queryset` is its own, from others.
+
+        Of the rows that refer to an instance by a foreign key, their own columns tell. Raises
+        NotSupportedError for a manager that leaves out or changes rows otherwise.
+        """
+        field = getattr(self, "field", None)
+        if isinstance(field, models.ForeignKey) and hasattr(self, "core_filters"):
+            if not self.instance._is_pk_set():
+                self.get_queryset()  # raises Django's error
+            if is_plain(super(type(self), self).get_queryset().query):
+                return self._refers
+        elif is_plain(self.get_queryset().query):
+            return None
+        managers = (m for m in self.model._meta.managers if isinstance(m, CacheManager))
+        name = next((m.name for m in managers if not has_own_queryset(m)), None)
+        label = self.model._meta.object_name
+        raise NotSupportedError(
+            f"This manager of {label} leaves rows out or changes them, which cache() can't tell: "
+            + (f"use {label}.{name}.cache()" if name else f"add a CacheManager() to {label}")
+            + ", or get() on this manager."
+        )
+
+    def _refers(self, instance: models.Model) -> bool:
+        pairs = self.field.related_fields
+        values = [
+            (getattr(instance, a.attname), getattr(self.instance, b.attname)) for a, b in pairs
+        ]
+        refers = all(ours == theirs and ours is not None for ours, theirs in values)
+        if refers:
+            self.field.set_cached_value(instance, self.instance)  # as Django does
+        return refers
 
 
 def _is_none(pk: Any) -> bool:
@@ -103,3 +146,17 @@ def _is_none(pk: Any) -> bool:
 def has_own_queryset(manager: models.Manager) -> bool:
     """Does its class have a `get_queryset` of its own, which may leave rows out?"""
     return type(manager).get_queryset is not models.Manager.get_queryset
+
+
+def is_plain(query: Query) -> bool:
+    """Does `query` select all rows of its model, with their columns and nothing else?"""
+    return not (
+        query.where
+        or query.is_sliced
+        or query.distinct
+        or query.combinator
+        or query.annotations
+        or query.extra
+        or query.values_select
+        or query.deferred_loading != (frozenset(), True)
+    )

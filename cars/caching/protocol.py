@@ -23,7 +23,7 @@ from django.db.models import Model, QuerySet
 from . import events
 from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
 from .registry import CachedModel, Keys
-from .rows import make_instance, pack, unpack, was_unpacked
+from .rows import make_instance, pack, unpack_many
 
 logger = logging.getLogger(__name__)
 
@@ -50,18 +50,16 @@ def setting(name: str) -> float:
 def look_up(cached: CachedModel, key: str) -> Model | None:
     """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    value = cached.cache.get(key)
-    if not was_unpacked(value, cached.model):
-        return None
-    events.tell(events.HIT, cached.model, started, key)
-    return value
+    instance = unpack_many(cached, {key: cached.cache.look(key)}).get(key)
+    if instance is not None:
+        events.tell(events.HIT, cached.model, started, key)
+    return instance
 
 
 def look_up_many(cached: CachedModel, keys: Collection[str]) -> dict[str, Model]:
     """Return, by key, the rows with these keys that are in the cache: one round trip."""
     started = perf_counter()
-    values = cached.cache.get_many(keys) if keys else {}
-    found = {key: value for key, value in values.items() if was_unpacked(value, cached.model)}
+    found = unpack_many(cached, cached.cache.look_many(keys) if keys else {})
     events.tell(events.HIT, cached.model, started, *found)
     return found
 
@@ -71,10 +69,10 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     started = perf_counter()
     lease = Lease(new_token())
     seen = _take_leases(cached, keys, lease)
-    found, waiting = {}, {}
+    found = unpack_many(cached, {key: at.value for key, at in seen.items()})
+    waiting: Keys = {}
     for key, (value, _) in seen.items():
-        if instance := _row(cached, value):
-            found[key] = instance
+        if key in found:
             events.tell(events.WAITED, cached.model, started, key)
         elif isinstance(value, Lease) and value != lease:
             waiting[key] = keys[key]
@@ -103,10 +101,11 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     cache = cached.cache
     cache.cas_many({key: Swap(ABSENT, lease, timeout) for key in keys})
     seen = cache.gets_many(keys)
+    rows = unpack_many(cached, {key: at.value for key, at in seen.items()})
     unusable = {
         key: Swap(at, lease, timeout)
         for key, at in seen.items()
-        if not (at is ABSENT or isinstance(at.value, (Lease, Holds)) or _row(cached, at.value))
+        if not (at is ABSENT or key in rows or isinstance(at.value, (Lease, Holds)))
     }
     if unusable:
         cache.cas_many(unusable)
@@ -124,20 +123,12 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
         pause = min(pause * 1.5, LONGEST_PAUSE)
         seen = cached.cache.gets_many(left)
         left = {key: pk for key, pk in left.items() if isinstance(seen[key].value, Lease)}
-        for key in seen.keys() - left.keys():
-            if instance := _row(cached, seen[key].value):
-                found[key] = instance
+        found |= unpack_many(cached, {key: at.value for key, at in seen.items()})
     for key in keys:
         outcome = events.WAITED if key in found else events.GIVEN_UP
         events.tell(outcome, cached.model, started, key)
     rest = {key: pk for key, pk in keys.items() if key not in found}
     return found | read_database(cached, rest)
-
-
-def _row(cached: CachedModel, value: Any) -> Model | None:
-    """Return the instance of `cached` that `value` is the row of, or None."""
-    instance = unpack(value) if isinstance(value, Row) else None
-    return instance if was_unpacked(instance, cached.model) else None
 
 
 # The database
@@ -219,9 +210,15 @@ def fill_or_log(cached: CachedModel, keys: Keys, claimed: dict[str, Seen]) -> se
 def _packed(cached: CachedModel, key: str, values: Values) -> Row | None:
     try:
         return pack(cached, values)
-    except Exception:
-        logger.exception("The row %s could not be packed, and stays out of the cache", key)
+    except Exception as error:
+        kind = (cached.model, type(error), getattr(error, "field", None))
+        if kind not in _warned:  # once for each field: it would be said at each read
+            _warned.add(kind)
+            logger.warning("The row %s can't be packed, and stays out of the cache: %s", key, error)
         return None
+
+
+_warned: set[tuple[Any, ...]] = set()
 
 
 # Writers

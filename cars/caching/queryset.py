@@ -1,97 +1,62 @@
 """The QuerySet of cached models: its mass writes, which send no signals, hold their rows."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache as memoize
-from typing import Any, Self
+from typing import Any
 
-from django.db import models, transaction
-from django.db.models import F, Q, Value
+from django.db import NotSupportedError, connections, models, transaction
+from django.db.models import Q
 
 from . import transactions
 from .registry import written_by
 
-CHUNK = 10_000  # pks in one query: PostgreSQL takes 65,535, SQLite 250,000
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
 
 
 class CacheQuerySet(models.QuerySet):
     """Django's QuerySet, whose mass writes hold their rows: they send no signals."""
 
-    _held = False  # the rows of this one are held already
-
-    def _clone(self) -> Self:
-        clone = super()._clone()
-        clone._held = self._held
-        return clone
-
-    def _hold(self, pks: Collection[Any]) -> None:
-        if pks:
-            transactions.hold(written_by(self.model, self.db), pks, self.db)
-
-    def _pick(self, *names: str) -> list[Any]:
-        """Return the values of these rows, without the order and the locks of a read.
-
-        An update ignores distinct fields too, unless it joins tables.
-        """
-        rows = self.order_by().values_list(*names, flat=len(names) == 1)
-        rows.query.select_for_update = False
-        rows.query.distinct_fields = ()
-        return list(dict.fromkeys(rows))
-
     def update(self, **values: Any) -> int:
         """Update as Django does, but hold the rows before the COMMIT.
 
-        It updates the rows that match at the start. A row that others change meanwhile, so that it
-        would match then, stays as it is.
+        Raises NotSupportedError for an update of the pk on a database without UPDATE ... RETURNING.
         """
-        if self._held or not written_by(self.model, self.db):
+        if not written_by(self.model, self.db):
             return super().update(**values)
-        # Django's errors, before a transaction is begun that they would break.
-        super(CacheQuerySet, self.none()).update(**values)
         self._for_write = True
-        old = self._pick("pk")
-        new = self._new_pks(values)
-        chunk = CHUNK if not new else len(old) or 1  # a row must not be found by its new pk
-        with transaction.atomic(using=self.db, savepoint=False):
-            self._hold([*old, *new])
-            updated = 0
-            for begin in range(0, len(old), chunk):
-                rows = self.filter(pk__in=old[begin : begin + chunk])
-                updated += super(CacheQuerySet, rows).update(**values)
+        rows, old = self, []
+        if self._writes_pk(values) or not _can_return(self.db):
+            old = self._pks()  # a row must not be looked for by its new pk
+            rows = self.filter(pk__in=old)
+        if old and self._writes_pk(values) and not _can_return(self.db):
+            raise NotSupportedError("The pk of a cached model can't be updated on this database.")
+        with _holding(self.model, self.db, old):
+            updated = super(CacheQuerySet, rows).update(**values)
         self._result_cache = None
         return updated
 
     update.alters_data = True
 
-    def _new_pks(self, values: dict[str, Any]) -> list[Any]:
-        """Return the pks that an update to `values` gives these rows, if it writes them at all."""
-        fields = self.model._meta.pk_fields
-        if not any(field.name in values or field.attname in values for field in fields):
-            return []
-        parts = {}
-        for field in fields:
-            value = values.get(field.name, values.get(field.attname, F(field.attname)))
-            if not hasattr(value, "resolve_expression"):
-                value = Value(getattr(value, "pk", value), output_field=field)
-            parts[f"new_{field.name}"] = value
-        return self.annotate(**parts)._pick(*parts)
-
     def bulk_update(
         self, objs: Iterable[models.Model], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
-        """Update as Django does, but hold the rows before the COMMIT."""
-        objs, fields = tuple(objs), tuple(fields)
-        super().bulk_update((), fields, batch_size)  # Django's errors, as in `update`
-        if not all(instance._is_pk_set() for instance in objs):
-            return super().bulk_update(objs, fields, batch_size)  # another error
-        self._for_write = True
-        held = self._clone()
-        held._held = True
-        with transaction.atomic(using=self.db, savepoint=False):
-            self._hold([instance.pk for instance in objs])
-            return super(CacheQuerySet, held).bulk_update(objs, fields, batch_size)
+        """Update as Django does, by several `update()`s, and hold all rows at once."""
+        with _holding(self.model, self.db):
+            return super().bulk_update(objs, fields, batch_size)
 
     bulk_update.alters_data = True
+
+    def _writes_pk(self, values: dict[str, Any]) -> bool:
+        fields = self.model._meta.pk_fields
+        return any(field.name in values or field.attname in values for field in fields)
+
+    def _pks(self) -> list[Any]:
+        """Return the pks of these rows, without the order and the locks of a read."""
+        rows = self.order_by().values_list("pk", flat=True)
+        rows.query.select_for_update = False
+        rows.query.distinct_fields = ()
+        return list(dict.fromkeys(rows))
 
     def bulk_create(
         self,
@@ -114,9 +79,9 @@ class CacheQuerySet(models.QuerySet):
             return super().bulk_create(objs, **options)
         objs = list(objs)
         self._for_write = True
-        with transaction.atomic(using=self.db, savepoint=False):
+        with _holding(self.model, self.db) as pks:
             created = super().bulk_create(objs, **options)
-            self._hold(self._conflicting(objs, unique_fields or ()))
+            pks += self._conflicting(objs, unique_fields or ())
         return created
 
     bulk_create.alters_data = True
@@ -135,20 +100,87 @@ class CacheQuerySet(models.QuerySet):
             same = Q()
             for instance in chunk:
                 same |= Q(**{field.attname: getattr(instance, field.attname) for field in fields})
-            pks += self.model._base_manager.using(self.db).filter(same)._pick("pk")
+            pks += self.model._base_manager.using(self.db).filter(same)._pks()
         return pks
 
     def _raw_delete(self, using: str) -> int:
         """Delete as Django does, past its signals, but hold the rows before the COMMIT."""
         if not written_by(self.model, using):
             return super()._raw_delete(using)
-        with transaction.atomic(using=using, savepoint=False):
-            pks = self.using(using)._pick("pk")
-            if pks:
-                transactions.hold(written_by(self.model, using), pks, using)
+        old = [] if _can_return(using) else self.using(using)._pks()
+        with _holding(self.model, using, old):
             return super()._raw_delete(using)
 
     _raw_delete.alters_data = True
+
+
+def _can_return(using: str) -> bool:
+    """Do UPDATE and DELETE return what they have written?"""
+    return connections[using].vendor in ("postgresql", "sqlite")
+
+
+class _Returning:
+    """An execute wrapper that lets UPDATE and DELETE return the pks of the rows that they write.
+
+    So a filter is evaluated once, by the statement itself, and exactly its rows are held.
+    """
+
+    def __init__(self, model: type[models.Model], using: str, pks: list[Any]) -> None:
+        self.model, self.using, self.pks = model, using, pks
+        quote = connections[using].ops.quote_name
+        self.fields = {}
+        for written in (model, *model._meta.all_parents):
+            table = quote(written._meta.db_table)
+            for start in (f"UPDATE {table} ", f"DELETE FROM {table}"):
+                self.fields[start] = written._meta.pk_fields
+
+    def __call__(
+        self,
+        execute: Callable[..., Any],
+        sql: str,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        fields = next((self.fields[start] for start in self.fields if sql.startswith(start)), None)
+        if fields is None or not _can_return(self.using):
+            return execute(sql, params, many, context)
+        columns = ", ".join(connections[self.using].ops.quote_name(f.column) for f in fields)
+        result = execute(f"{sql} RETURNING {columns}", params, many, context)
+        compiler = models.QuerySet(self.model).query.get_compiler(self.using)
+        converters = compiler.get_converters([field.get_col("") for field in fields])
+        for row in compiler.apply_converters(context["cursor"].fetchall(), converters):
+            self.pks.append(tuple(row) if len(fields) > 1 else row[0])
+        return result
+
+
+@contextmanager
+def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> Iterator[list[Any]]:
+    """Hold the rows that the block writes, before the COMMIT; yield the list of their pks.
+
+    They are the `old` ones and those that the block's statements return. Inside of another
+    transaction, an error breaks that one only if rows were written, or if Django breaks it.
+    """
+    connection = connections[using]
+    if any(isinstance(w, _Returning) and w.model is model for w in connection.execute_wrappers):
+        yield []  # an update() of a bulk_update(), which holds
+        return
+    pks = list(old)
+    nested, broken = connection.in_atomic_block, True
+    try:
+        with transaction.atomic(using=using, savepoint=False):
+            try:
+                with connection.execute_wrapper(_Returning(model, using, pks)):
+                    yield pks
+            except BaseException:
+                broken = connection.needs_rollback or len(pks) > len(old)
+                raise
+            if pks:
+                transactions.hold(model, pks, using)
+    except BaseException:
+        if nested:
+            connection.set_rollback(broken)
+        raise
 
 
 @memoize

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable, KeysView
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache as memoize
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,7 @@ class CachedModel:
 
     model: type[Model]
     alias: str
+    instance_class: type[Model] | None = field(default=None, compare=False)  # a proxy of the model
 
     @cached_property
     def config(self) -> Config:
@@ -99,8 +100,12 @@ def _warn_once(alias: str, backend: str) -> None:
 
 
 @memoize
-def cached_model(model: type[Model], alias: str) -> CachedModel:
+def cached_model(
+    model: type[Model], alias: str, instance_class: type[Model] | None = None
+) -> CachedModel:
     """Return the CachedModel of `model` on the database `alias`.
+
+    It reads instances of `instance_class`, a proxy of `model`, or else of `model` itself.
 
     Raises ImproperlyConfigured if its manager was added after the class was made.
     """
@@ -109,7 +114,7 @@ def cached_model(model: type[Model], alias: str) -> CachedModel:
             f"{model._meta.label} is not cached: its CacheManager was added after the class was "
             "made, so the cache isn't told of writes. Declare the manager in the class body."
         )
-    return CachedModel(model, alias)
+    return CachedModel(model, alias, instance_class)
 
 
 _configs: dict[type[Model], Config] = {}
@@ -156,6 +161,11 @@ def is_cached(model: type[Model]) -> bool:
     return model._meta.concrete_model._meta.db_table in _families
 
 
+def names_of(model: type[Model]) -> tuple[str, str]:
+    """Return the cache of `model`, a cached model, and what its keys begin with."""
+    return _configs[model].cache, _name(model, _configs[model])
+
+
 def is_key(key: str) -> bool:
     """Is `key` the key of a cached model's row?"""
     return key.startswith(tuple(_name(*item) for item in _configs.items()))
@@ -167,7 +177,11 @@ def written_by(model: type[Model], alias: str) -> list[CachedModel]:
     They are found by the name of the database table. So this works for proxies, parents, children
     and the historical models of migrations alike. Those without a cache are left out.
     """
-    family = _families.get(model._meta.concrete_model._meta.db_table, ())
-    members = sorted(family, key=lambda member: member._meta.label)
-    written = [cached_model(member, alias) for member in members]
+    written = [cached_model(member, alias) for member in sharing(model)]
     return [cached for cached in written if cached.cache is not NO_CACHE]
+
+
+def sharing(model: type[Model]) -> list[type[Model]]:
+    """Return the cached models that share their rows with `model`, by their labels' order."""
+    family = _families.get(model._meta.concrete_model._meta.db_table, ())
+    return sorted(family, key=lambda member: member._meta.label)

@@ -8,54 +8,84 @@ of the request, it is looked at again: is it certain by now how it ended?
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from enum import Enum, auto
 from time import perf_counter
 from typing import Any
 from weakref import ref
 
+from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
-from django.db.transaction import TransactionManagementError
 
 from . import events, protocol
 from .backends.base import test_namespace
 from .entries import new_token
+from .keys import pks_of
 from .registry import CachedModel, Keys, is_cached, written_by
 
 logger = logging.getLogger(__name__)
 
-ON_CONNECTION = "caching_transaction"  # the attribute of a connection: its Transaction
-ON_INSTANCE = "caching_writers"  # the attribute of an instance's state: writers in autocommit
+TRANSACTION = "caching_transaction"  # the attribute of a connection: its Transaction
+SAVES = "caching_saves"  # the attribute of a connection: the writers of saves in autocommit
+MOST_SAVES = 200  # that can be under way at once, nested in receivers: Python's stack has no more
+OPEN = (2, 3)  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
 NOTHING: Keys = {}
 
 
 class Writer:
     """What holds: a token, and the keys that it was put on."""
 
-    def __init__(self) -> None:
+    def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
+        self.connection = connection
+        self.dbapi_connection = connection.connection
+        self.instance = instance
         self.held: dict[CachedModel, Keys] = {}
+        self.written: set[type[Model]] = set()
 
-    def hold(self, written: Iterable[CachedModel], pks: Iterable[Any]) -> None:
-        """Hold the rows `pks` of each cached model in `written`."""
-        pks = list(pks)
-        for cached in written:
-            keys = cached.keys(pks)
+    def hold(self, model: type[Model], pks: Collection[Any]) -> None:
+        """Hold the rows `pks`, which are written through `model`."""
+        self.written.add(model._meta.concrete_model)
+        for cached in written_by(model, self.connection.alias):
+            keys = _keys(cached, pks)
             # Noted first: an interrupt in the middle of the call may leave the hold standing.
             self.held.setdefault(cached, {}).update(keys)
             protocol.hold(cached, keys, self.token)
 
     def release(self) -> None:
-        """Release all that is held, since it is committed."""
+        """Release all that is held, since it is committed.
+
+        This fills the rows of the models that were written. Of other models that share a row, and
+        of historical models, whose tables may have other columns, the holds are withdrawn.
+        """
         for cached, keys in self.held.items():
-            protocol.release(cached, keys, self.token)
+            if cached.model in self.written:
+                protocol.release(cached, keys, self.token)
+            else:
+                protocol.withdraw(cached, keys, self.token)
 
     def withdraw(self) -> None:
         """Withdraw all holds, since nothing will be committed."""
         for cached, keys in self.held.items():
             protocol.withdraw(cached, keys, self.token)
+
+    def has_lost_its_connection(self) -> bool:
+        """Has the connection been closed or replaced, so that the server's answer is unknown?"""
+        current = self.connection.connection
+        return current is not self.dbapi_connection or getattr(current, "closed", False)
+
+
+def _keys(cached: CachedModel, pks: Iterable[Any]) -> Keys:
+    """Return `pks` by their keys, without those that no cached row can have."""
+    keys = {}
+    for pk in pks:
+        try:
+            keys[cached.key(pk)] = pk
+        except (TypeError, ValueError, ValidationError):
+            pass  # a historical model's pk can have another type
+    return keys
 
 
 class Outcome(Enum):
@@ -73,20 +103,18 @@ class Transaction(Writer):
     alive: set["ref[Transaction]"] = set()  # of all threads: mostly there is none
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        super().__init__()
         connection.ensure_connection()
-        self.connection = connection
-        self.dbapi_connection = connection.connection
+        super().__init__(connection)
         self.process = os.getpid()
         self.namespace = test_namespace()
         self.deleting: dict[CachedModel, Keys] = {}
         self.missed: dict[CachedModel, Keys] = {}
         self.alive.add(ref(self, self.alive.discard))
 
-    def will_delete(self, written: Iterable[CachedModel], pk: Any) -> None:
-        """Note that the row `pk` will be held, as soon as all rows to be deleted are known."""
-        for cached in written:
-            keys = cached.keys([pk])
+    def will_delete(self, model: type[Model], pks: Collection[Any]) -> None:
+        """Note that the rows `pks` will be held, as soon as all rows to be deleted are known."""
+        for cached in written_by(model, self.connection.alias):
+            keys = _keys(cached, pks)
             self.held.setdefault(cached, {}).update(keys)
             self.deleting.setdefault(cached, {}).update(keys)
 
@@ -97,12 +125,14 @@ class Transaction(Writer):
             protocol.hold(cached, keys, self.token)
 
     def listen(self) -> None:
-        """Register the commit hook, unless it is: a savepoint rolled back removes its hooks."""
-        if not self.is_registered():
-            try:
-                self.connection.on_commit(self.finish, robust=True)
-            except TransactionManagementError:
-                pass  # autocommit is off by hand: there are no hooks
+        """Register the commit hook, unless it is: a savepoint rolled back removes its hooks.
+
+        There is none where autocommit is off by hand, in a transaction that Django doesn't know,
+        and inside a TestCase, where Django calls none and tests count them.
+        """
+        blocks = self.connection.atomic_blocks
+        if blocks and not blocks[0]._from_testcase and not self.is_registered():
+            self.connection.on_commit(self.finish, robust=True)
 
     def is_registered(self) -> bool:
         """Is the hook among those that the COMMIT will call?"""
@@ -110,13 +140,13 @@ class Transaction(Writer):
 
     def finish(self) -> None:
         """Release what is held and fill what was missed: the commit hook."""
-        if self.connection.__dict__.get(ON_CONNECTION) is not self or self.is_left_behind():
+        if self.connection.__dict__.get(TRANSACTION) is not self or self.is_left_behind():
             return
         self.release()
         for cached, keys in self.missed.items():
             held = self.held.get(cached, NOTHING)
             protocol.warm(cached, {key: pk for key, pk in keys.items() if key not in held})
-        del self.connection.__dict__[ON_CONNECTION]
+        del self.connection.__dict__[TRANSACTION]
 
     def is_left_behind(self) -> bool:
         """Is this the transaction of the parent process, or of a test that is over?"""
@@ -127,26 +157,33 @@ class Transaction(Writer):
         connection = self.connection
         if self.is_left_behind():
             return Outcome.UNKNOWN
-        if connection.connection is not self.dbapi_connection or connection.closed_in_transaction:
+        if self.has_lost_its_connection() or connection.closed_in_transaction:
             return Outcome.UNKNOWN
         if in_transaction(connection):
             return Outcome.UNDER_WAY
-        # Inside a TestCase, the hooks of an inner atomic() stay registered and are never called.
         return Outcome.COMMITTED if self.is_registered() else Outcome.UNDONE
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Is a transaction open? A TestCase's own doesn't count, as for `durable=True` in Django."""
+    """Is a transaction open? A TestCase's own doesn't count, as for `durable=True` in Django.
+
+    The driver is asked too: it knows a BEGIN that was executed as SQL, without a round trip.
+    """
     if connection.in_atomic_block:
         return not all(block._from_testcase for block in connection.atomic_blocks)
-    if connection.connection is None:
+    dbapi_connection = connection.connection
+    if dbapi_connection is None:
         return not connection.settings_dict["AUTOCOMMIT"]
-    return not connection.autocommit
+    if not connection.autocommit:
+        return True
+    if connection.vendor == "postgresql":
+        return dbapi_connection.info.transaction_status in OPEN
+    return getattr(dbapi_connection, "in_transaction", False)
 
 
 def settle(connection: BaseDatabaseWrapper) -> None:
     """Release or withdraw what the connection's last transaction has held, if that has ended."""
-    transaction: Transaction | None = connection.__dict__.get(ON_CONNECTION)
+    transaction: Transaction | None = connection.__dict__.get(TRANSACTION)
     if transaction is None:
         return
     outcome = transaction.outcome()
@@ -155,7 +192,7 @@ def settle(connection: BaseDatabaseWrapper) -> None:
     if outcome is Outcome.COMMITTED:
         transaction.finish()
         return
-    del connection.__dict__[ON_CONNECTION]
+    del connection.__dict__[TRANSACTION]
     # Unknown outcome: the holds stay until their deadline.
     if outcome is Outcome.UNDONE:
         transaction.withdraw()
@@ -169,8 +206,17 @@ def settle_all(**kwargs: Any) -> None:
     for connection in connections.all(initialized_only=True):
         try:
             settle(connection)
+            # No save of this thread is under way any more: those that are left have raised.
+            withdraw_saves(connection.__dict__.pop(SAVES, []))
         except Exception:
             logger.exception("The holds of connection %r could not be settled", connection.alias)
+
+
+def withdraw_saves(writers: Iterable[Writer]) -> None:
+    """Withdraw the holds of saves in autocommit that have raised, if the server has answered."""
+    for writer in writers:
+        if not writer.has_lost_its_connection():
+            writer.withdraw()
 
 
 def current(alias: str) -> Transaction | None:
@@ -179,9 +225,9 @@ def current(alias: str) -> Transaction | None:
     settle(connection)
     if not in_transaction(connection):
         return None
-    transaction = connection.__dict__.get(ON_CONNECTION)
+    transaction = connection.__dict__.get(TRANSACTION)
     if transaction is None:
-        transaction = connection.__dict__[ON_CONNECTION] = Transaction(connection)
+        transaction = connection.__dict__[TRANSACTION] = Transaction(connection)
     transaction.listen()
     return transaction
 
@@ -214,7 +260,7 @@ def _held(cached: CachedModel) -> Keys:
     """Return the keys that the open transaction holds, and settle one that has ended."""
     connection = connections[cached.alias]
     settle(connection)
-    transaction: Transaction | None = connection.__dict__.get(ON_CONNECTION)
+    transaction: Transaction | None = connection.__dict__.get(TRANSACTION)
     return transaction.held.get(cached, NOTHING) if transaction else NOTHING
 
 
@@ -233,35 +279,38 @@ def _read_misses(cached: CachedModel, keys: Keys, held: Keys) -> dict[str, Model
 # Writing, in a transaction or without
 
 
-def hold(written: Iterable[CachedModel], pks: Iterable[Any], alias: str) -> None:
-    """Hold the rows `pks` until the transaction ends; without one, release them at once."""
+def hold(model: type[Model], pks: Collection[Any], alias: str) -> None:
+    """Hold the rows `pks`, which are written through `model`, until the transaction ends.
+
+    Without one, release them at once.
+    """
     transaction = current(alias)
-    writer = transaction or Writer()
-    writer.hold(written, pks)
+    writer = transaction or Writer(connections[alias])
+    writer.hold(model, pks)
     if not transaction:
         writer.release()
 
 
-# Receivers of Django's signals. Django knows senders by id(), and the historical classes of
-# migrations come and go. So each receiver asks whether its sender's rows are cached at all.
+# Receivers of Django's signals. They are called for every model, and ask whether its rows are
+# cached at all.
 
 
 def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Hold the row of `instance` before it is written: in autocommit, writing is the COMMIT."""
-    written = written_by(sender, using)
-    if not written:
+    if not written_by(sender, using):
         return
     writer: Writer | None = current(using)
     if not writer:
-        writer = Writer()
-        # Kept on the instance, the innermost save last. If a save raises, its hold stays until its
-        # deadline: here it can't be told from a save that is still under way further up the stack.
-        # Never changed in place: copies of the instance have this very tuple.
-        state = instance._state.__dict__
-        state[ON_INSTANCE] = (*state.get(ON_INSTANCE, ()), writer)
+        connection = connections[using]
+        connection.ensure_connection()
+        writer = Writer(connection, instance)
+        saves = connection.__dict__.setdefault(SAVES, [])
+        saves.append(writer)
+        withdraw_saves(saves[:-MOST_SAVES])
+        del saves[:-MOST_SAVES]
     # Where the database chooses the pk, no reader can have cached the row yet.
-    if instance._is_pk_set():
-        writer.hold(written, [instance.pk])
+    if pks := pks_of(instance, using):
+        writer.hold(sender, pks)
 
 
 def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
@@ -269,23 +318,36 @@ def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) 
     written = written_by(sender, using)
     if not written:
         return
-    transaction = current(using)
-    writer: Writer | None = transaction
+    writer: Writer | None = current(using)
+    autocommit = writer is None
     if not writer:
-        *outer, writer = instance._state.__dict__.pop(ON_INSTANCE, (Writer(),))
-        if outer:
-            instance._state.__dict__[ON_INSTANCE] = tuple(outer)
-    pk, held = instance.pk, writer.held
-    writer.hold([c for c in written if c.key(pk) not in held.get(c, NOTHING)], [pk])
-    if not transaction:
+        writer = _end_save(connections[using], instance)
+    pks = pks_of(instance, using)
+    if any(_keys(cached, pks).keys() - writer.held.get(cached, NOTHING) for cached in written):
+        writer.hold(sender, pks)
+    if autocommit:
         writer.release()
+
+
+def _end_save(connection: BaseDatabaseWrapper, instance: Model) -> Writer:
+    """Return the writer of the innermost save of `instance`, which has ended.
+
+    Saves that were begun after it have ended too: those that are left have raised.
+    """
+    saves: list[Writer] = connection.__dict__.get(SAVES, [])
+    for number in reversed(range(len(saves))):
+        if saves[number].instance is instance:
+            writer, raised = saves[number], saves[number + 1 :]
+            del saves[number:]
+            withdraw_saves(raised)
+            return writer
+    return Writer(connection)
 
 
 def before_delete(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
     """Note that the row will be deleted; Django says so one by one, before all the SQL."""
-    written = written_by(sender, using)
-    if written and (transaction := current(using)):
-        transaction.will_delete(written, instance.pk)
+    if written_by(sender, using) and (transaction := current(using)):
+        transaction.will_delete(sender, pks_of(instance, using))
 
 
 def after_delete(sender: type[Model], using: str, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ from django.db.models import IntegerField
 from . import protocol
 from .entries import ABSENT, Row, State, state_of
 from .registry import CachedModel, Keys, cached_model, cached_models
-from .rows import unpack
+from .rows import is_same, unpack_many
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -78,16 +78,16 @@ def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
     seen = cached.cache.gets_many(keys)
     rows = protocol.select(cached, keys)
     return {
-        key: _outcome(cached, seen[key].value, rows.get(key))
+        key: _outcome(cached, key, seen[key].value, rows.get(key))
         for key in keys
         if key in rows or seen[key] is not ABSENT
     }
 
 
-def _outcome(cached: CachedModel, entry: Any, row: list[Any] | None) -> str:
+def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -> str:
     if not isinstance(entry, Row):
         return state_of(entry)
-    instance = unpack(entry)
+    instance = unpack_many(cached, {key: entry}).get(key)
     if instance is None:
         return State.OTHER
-    return FRESH if [instance.__dict__[name] for name in cached.names] == row else STALE
+    return FRESH if is_same([instance.__dict__[name] for name in cached.names], row) else STALE

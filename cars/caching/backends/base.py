@@ -10,9 +10,10 @@ from django.db import connections
 
 from ..entries import ABSENT, Holds, Lease, Row, SwapCache
 from ..registry import is_key
-from ..rows import unpack
+from ..rows import unpack_any
 
 HIDDEN = (Lease, Holds)
+AS_STORED: Any = object()  # in place of a default or a version: show what is stored as it is
 
 
 class SwapMixin(SwapCache):
@@ -35,10 +36,22 @@ class SwapMixin(SwapCache):
             self.validate_key(name)
         return name
 
-    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
-        return _visible(super().get(key, default, version), default)
+    # By `get` and `get_many`, so that what watches these, as django-debug-toolbar does, sees them.
 
-    def get_many(self, keys: Collection[str], version: int | None = None) -> dict[str, Any]:
+    def look(self, key: str) -> Any:
+        value = self.get(key, AS_STORED)
+        return None if value is AS_STORED else value
+
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
+        return self.get_many(keys, AS_STORED)
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        value = super().get(key, default, version)
+        return value if default is AS_STORED else _visible(value, default)
+
+    def get_many(self, keys: Collection[str], version: Any = None) -> dict[str, Any]:
+        if version is AS_STORED:
+            return super().get_many(keys)
         found = super().get_many(keys, version)
         visible = {key: _visible(value, ABSENT) for key, value in found.items()}
         return {key: value for key, value in visible.items() if value is not ABSENT}
@@ -89,7 +102,7 @@ def test_namespace() -> str:
 
 def _visible(value: Any, default: Any) -> Any:
     if type(value) is Row:
-        value = unpack(value)
+        value = unpack_any(value)
         return default if value is None else value
     return default if type(value) in HIDDEN else value
 

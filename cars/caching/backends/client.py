@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from pymemcache.client.base import Client, normalize_server_spec
 from pymemcache.client.hash import HashClient
-from pymemcache.exceptions import MemcacheError
+from pymemcache.exceptions import MemcacheClientError, MemcacheError
 from pymemcache.serde import FLAG_PICKLE, pickle_serde
 
 from ..entries import EXPIRE, Holds, Lease, Row, Swap
@@ -58,7 +58,10 @@ class Serde:
                 return Lease(data.decode())
             if flags == self.HOLDS:
                 holds = (hold.split(":") for hold in data.decode().split())
-                return Holds({token: float(deadline) for token, deadline in holds})
+                deadlines = {token: float(deadline) for token, deadline in holds}
+                if not deadlines or not all(map(math.isfinite, deadlines.values())):
+                    raise ValueError("holds without a deadline")
+                return Holds(deadlines)
             if flags == self.PLAIN:
                 return msgspec.msgpack.decode(data)
             if flags & FLAG_PICKLE and not self.pickle:
@@ -126,7 +129,9 @@ class SafeClient(Client):
         self.close()
         if isinstance(error, TimeoutError):
             self._leave_alone()
-        if not (self._ignores and isinstance(error, (OSError, MemcacheError))):
+        # A caller's mistake is not the server's, and is raised.
+        ignored = isinstance(error, (OSError, MemcacheError))
+        if not (self._ignores and ignored) or isinstance(error, MemcacheClientError):
             raise error
 
     def swap_many(self, swaps: dict[str, Swap]) -> set[str]:

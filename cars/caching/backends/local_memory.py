@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 
-from ..entries import ABSENT, EXPIRE, Seen, Swap
+from ..entries import ABSENT, EXPIRE, Seen, Swap, whole_seconds
 from .base import SwapMixin
 
 
@@ -41,6 +41,6 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
                 if swap.value is EXPIRE:
                     self._delete(name)
                 else:
-                    self._set(name, data, max(1, swap.timeout))
+                    self._set(name, data, whole_seconds(swap.timeout))
             stored.add(key)
         return stored

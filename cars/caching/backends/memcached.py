@@ -6,7 +6,7 @@ from typing import Any
 from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
-from ..entries import ABSENT, Seen, Swap
+from ..entries import ABSENT, Seen, Swap, whole_seconds
 from .base import SwapMixin
 from .client import SafeClient, SafeHashClient, Serde, client_of_this_thread
 
@@ -57,7 +57,7 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         client = self._cache
         by_server: dict[SafeClient, dict[str, Swap]] = {}
         for name, key in names.items():
-            timeout = self.get_backend_timeout(max(1, swaps[key].timeout))
+            timeout = self.get_backend_timeout(whole_seconds(swaps[key].timeout))
             swap = swaps[key]._replace(timeout=timeout)
             by_server.setdefault(client.server_of(name), {})[name] = swap
         stored: set[str] = set()

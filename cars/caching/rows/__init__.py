@@ -6,6 +6,6 @@ instances    values to an instance
 """
 
 from .instances import make_instance
-from .packing import pack, unpack, was_unpacked
+from .packing import is_same, pack, unpack_any, unpack_many
 
-__all__ = ["make_instance", "pack", "unpack", "was_unpacked"]
+__all__ = ["is_same", "make_instance", "pack", "unpack_any", "unpack_many"]

@@ -22,7 +22,7 @@ ONLY_STORED = (DeferredAttribute, ForeignKeyDeferredAttribute)
 
 def make_instance(cached: CachedModel, values: Sequence[Any]) -> Model:
     """Return the instance of `cached` with these values, one for each of `cached.names`."""
-    model = cached.model
+    model = cached.instance_class or cached.model
     # Mostly no model has listeners, and that is cheaper to check than whether this one has.
     is_listened_to = (pre_init.receivers or post_init.receivers) and _is_listened_to(model)
     if is_listened_to or not _is_plain(model):

@@ -1,23 +1,28 @@
 """A row's values, packed and unpacked.
 
 A packed row is its fingerprint and then the values of its fields as MessagePack: small, fast to
-read, and nothing that comes from the network can run code. Values that MessagePack has itself
-(None, booleans, numbers, strings, bytes) are stored as they are. Any other value is stored as an
-extension: the text that its field writes for a serialiser and can read again.
+read, and nothing that comes from the network can run code. Fields of Django's own whose values have
+a type that msgspec knows are stored as that type, and checked when they are read. A value of any
+other field is stored as it is, if MessagePack has its type, or else as an extension: the text that
+its field writes for a serialiser and can read again.
+
+A row is packed only if it is read back as it was, in depth and with types.
 """
 
+import datetime
 import json
 import logging
-import sys
-from collections.abc import Callable, Sequence
-from datetime import datetime
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from functools import cache as memoize
 from functools import partial
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
-from django.db import connections
+from django.db import connections, models
 from django.db.models import Field, GeneratedField, JSONField, Model
 
 from ..entries import Row
@@ -27,8 +32,23 @@ from .instances import make_instance
 
 logger = logging.getLogger(__name__)
 
-NATIVE = {type(None), bool, int, float, str, bytes}
-FIRST_CODE = 128  # MessagePack's go from -128 to 127
+FIRST_CODE = 128  # MessagePack's extension codes go from -128 to 127
+
+# Types that msgspec writes and reads itself, by the field whose values have them.
+TYPES: list[tuple[type[Field], Any]] = [
+    (models.BooleanField, bool),
+    (models.IntegerField, int),
+    (models.FloatField, float),
+    (models.DecimalField, Decimal),
+    (models.CharField, str),
+    (models.TextField, str),
+    (models.BinaryField, bytes),
+    (models.DateTimeField, datetime.datetime),
+    (models.DateField, datetime.date),
+    (models.TimeField, datetime.time),
+    (models.DurationField, datetime.timedelta),
+    (models.UUIDField, uuid.UUID),
+]
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -36,99 +56,150 @@ _encode = msgspec.msgpack.Encoder().encode
 def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
     """Return the row of `cached` with these values, as `values_list(*cached.names)` gives them.
 
-    Raises TypeError, or what the field raises, for a value that can't be read back as it was.
+    Raises Unpackable for a value that can't be read back as it was, or what its field raises.
     """
     return Row(fingerprint_of(cached) + _format_of(cached).pack(values))
 
 
-def unpack(row: Row) -> Model | None:
-    """Return the instance that `row` holds, or None if it can't be used."""
+def unpack_many(cached: CachedModel, entries: Mapping[str, Any]) -> dict[str, Model]:
+    """Return, by key, the instances of `cached` whose rows are among `entries`, by their keys.
+
+    Other values are left out, and rows that can't be used.
+    """
+    fingerprint, row_format = fingerprint_of(cached), _format_of(cached)
+    found = {}
+    for key, row in entries.items():
+        if type(row) is Row and row.startswith(fingerprint):
+            try:
+                values = row_format.unpack(row[SIZE:])
+                if cached.key(row_format.pk_of(values)) == key:
+                    found[key] = make_instance(cached, values)
+            except Exception as error:
+                logger.warning("The row %s can't be unpacked: %s", key, error)
+    return found
+
+
+def unpack_any(row: Row) -> Model | None:
+    """Return the instance that `row` holds, of any cached model, or None if it can't be used."""
     fingerprint = row[:SIZE]
-    row_format = _formats.get(fingerprint)
-    # Only in tests a fingerprint can stop being valid: their databases change names.
-    if row_format is None or (
-        "django.test.testcases" in sys.modules and fingerprint_of(row_format.cached) != fingerprint
-    ):
-        row_format = _format_with(fingerprint)
-        if row_format is None:
-            return None
-        _formats[fingerprint] = row_format
-    cached = row_format.cached
-    try:
-        instance = make_instance(cached, row_format.unpack(row[SIZE:]))
-    except Exception as error:
-        logger.warning("A row of %s can't be unpacked: %s", cached.model._meta.label, error)
-        return None
-    instance._state.caching_row = _UNPACKED
-    return instance
-
-
-def _format_with(fingerprint: bytes) -> "_Format | None":
     for model in cached_models():
         for alias in connections:
             cached = cached_model(model, alias)
             if fingerprint_of(cached) == fingerprint:
-                return _format_of(cached)
+                try:
+                    return make_instance(cached, _format_of(cached).unpack(row[SIZE:]))
+                except Exception as error:
+                    logger.warning("A row of %s can't be unpacked: %s", model._meta.label, error)
+                    return None
     return None
+
+
+class Unpackable(TypeError):
+    """A value of `field` that can't be read back as it was."""
+
+    def __init__(self, field: Field, message: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class _Format:
     """How the values of a cached model's rows are packed."""
 
     def __init__(self, cached: CachedModel) -> None:
-        self.cached = cached
-        self._fields = cached.model._meta.concrete_fields
+        self._alias = cached.alias
+        meta = cached.model._meta
+        self._fields = meta.concrete_fields
+        self.pk_of = itemgetter(*(self._fields.index(field) for field in meta.pk_fields))
+        types = [_type_of(field) for field in self._fields]
+        self._typed = [kind is not Any for kind in types]
+        self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
         self._from_text = [_from_text(field) for field in self._fields]
-        self._decode = msgspec.msgpack.Decoder(list, ext_hook=self._read_extension).decode
+        self._decode = msgspec.msgpack.Decoder(
+            tuple[tuple(types)], ext_hook=self._read_extension
+        ).decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
-        return _encode(
+        data = _encode(
             [
-                value if _is_native(value) else self._write(number, value)
-                for number, value in enumerate(values)
+                value if typed or _is_native(value) else self._write(number, value)
+                for number, (value, typed) in enumerate(zip(values, self._typed, strict=True))
             ]
         )
+        for field, value, again in zip(self._fields, values, self.unpack(data), strict=True):
+            if not is_same(value, again):
+                raise Unpackable(field, f"{field} is read back as {again!r}, not as {value!r}.")
+        return data
 
-    def unpack(self, data: bytes) -> list[Any]:
+    def unpack(self, data: bytes) -> Sequence[Any]:
         values = self._decode(data)
-        if len(values) != len(self._fields):
-            raise ValueError(f"{len(values)} values for {len(self._fields)} fields")
+        if not self._moments:
+            return values
+        values = list(values)
+        for number in self._moments:
+            value = values[number]
+            if value is not None and value.tzinfo:
+                # As a SELECT gives it: in the connection's time zone.
+                values[number] = value.astimezone(connections[self._alias].timezone)
         return values
 
-    # Values that MessagePack doesn't have: an extension, whose code is the number of the field
+    # Values of other fields that MessagePack doesn't have: the code is the number of the field.
 
     def _write(self, number: int, value: Any) -> msgspec.msgpack.Ext:
         field = self._fields[number]
         text = _text(field, value)
-        again = self._read(number, text)
-        if _exact(again) != _exact(value):
-            raise TypeError(f"{field} writes {value!r} as {text!r}, and reads that as {again!r}.")
+        if not isinstance(text, str):
+            raise Unpackable(field, f"{field} is written as {text!r}, which is not a string.")
         return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
 
     def _read_extension(self, code: int, data: memoryview) -> Any:
-        return self._read(code + FIRST_CODE, str(data, "utf-8"))
-
-    def _read(self, number: int, text: str) -> Any:
-        value = self._from_text[number](text)
-        if type(value) is datetime and value.tzinfo:
-            # As a SELECT gives it: in the connection's time zone. The text has only the offset.
-            value = value.astimezone(connections[self.cached.alias].timezone)
-        return value
+        return self._from_text[code + FIRST_CODE](str(data, "utf-8"))
 
 
 _format_of = memoize(_Format)
-_formats: dict[bytes, _Format] = {}  # by the fingerprints of their rows
+
+
+def _type_of(field: Field) -> Any:
+    """Return the type of the values of `field`, None too, or Any if its class isn't Django's."""
+    kind = _kind(field)
+    while kind.remote_field:
+        kind = kind.target_field
+    if type(kind).__module__.startswith("django.db.models."):
+        for field_class, value_type in TYPES:
+            if isinstance(kind, field_class):
+                return value_type | None
+    return Any
 
 
 def _is_native(value: Any) -> bool:
-    return type(value) in NATIVE and (type(value) is not int or -(2**63) <= value < 2**64)
+    kind = type(value)
+    if kind is int:
+        return -(2**63) <= value < 2**64
+    return value is None or kind in (bool, float, str, bytes)
 
 
-def _exact(value: Any) -> tuple[Any, ...]:
-    return type(value), value, getattr(value, "tzinfo", None)
+def is_same(one: Any, other: Any) -> bool:
+    """Are two values equal in depth, with their types, time zones and the scale of decimals?"""
+    if one is other:
+        return True
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return is_same(list(one.items()), list(other.items()))
+    if isinstance(one, (list, tuple)):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    if isinstance(one, (datetime.datetime, datetime.time)):
+        zones = one.tzinfo == other.tzinfo and one.fold == other.fold
+        return zones and one.isoformat() == other.isoformat()
+    if isinstance(one, (float, Decimal)):
+        return repr(one) == repr(other)  # NaN is the same as NaN, 1.0 is not 1.00
+    names = [*getattr(one, "__dict__", ()), *getattr(type(one), "__slots__", ())]
+    parts = [name for name in names if not name.startswith("__")]
+    if parts:  # for example psycopg's ranges
+        return all(is_same(getattr(one, name), getattr(other, name, None)) for name in parts)
+    return bool(one == other)
 
 
-def _text(field: Field, value: Any) -> str:
+def _text(field: Field, value: Any) -> Any:
     kind = _kind(field)
     if isinstance(kind, JSONField):
         return json.dumps(value, cls=kind.encoder)
@@ -143,21 +214,3 @@ def _from_text(field: Field) -> Callable[[str], Any]:
 
 def _kind(field: Field) -> Field:
     return field.output_field if isinstance(field, GeneratedField) else field
-
-
-# Telling rows from other values that the application may have stored under a key
-
-
-class _Unpacked:
-    """The mark of an instance that was unpacked here; it doesn't survive pickling and copying."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(None), ()
-
-
-_UNPACKED = _Unpacked()
-
-
-def was_unpacked(value: Any, model: type[Model]) -> bool:
-    """Is `value` a row of `model`, and not an instance that the application has stored?"""
-    return type(value) is model and getattr(value._state, "caching_row", None) is _UNPACKED

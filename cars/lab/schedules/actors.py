@@ -15,6 +15,7 @@ from django.core.cache import caches
 from django.db import connections
 
 from cars.caching import events, transactions
+from cars.caching.backends.base import AS_STORED
 from cars.caching.protocol import Values
 
 from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Step, SteppingMixin, here, stop
@@ -140,7 +141,8 @@ class Actor:
         """Leave nothing of this run on the connection."""
         self.acting = True
         connection = self.connection
-        connection.__dict__.pop(transactions.ON_CONNECTION, None)
+        for name in (transactions.TRANSACTION, transactions.SAVES):
+            connection.__dict__.pop(name, None)
         connection.savepoint_ids, connection.atomic_blocks, connection.run_on_commit = [], [], []
         connection.needs_rollback = connection.run_commit_hooks_on_set_autocommit_on = False
         if connection.connection is None:
@@ -190,7 +192,9 @@ class Actor:
             self.last_gets = self.world.plain(value)
             self.seen.append(("gets", self.last_gets, token))
         elif step.kind == "get":
-            number = getattr(result, "number", None)
+            stored = None if result is AS_STORED else result
+            found = self.world.plain(stored)  # a row, or an instance of the recipe of 2009
+            number = found.number if found else None
             self.seen.append(("get", number))
             if number is not None:
                 self.last_read = number

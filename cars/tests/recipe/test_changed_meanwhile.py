@@ -1,5 +1,6 @@
-"""Mass writes whose rows another client changes between the SELECT of the pks and the UPDATE."""
+"""Mass writes whose rows another client changes just before their statement."""
 
+from contextlib import contextmanager
 from threading import Thread
 from unittest import mock
 
@@ -8,8 +9,6 @@ from django.db.models import F
 from django.db.models.deletion import Collector
 from django.test import TransactionTestCase
 
-from cars.caching import queryset
-from cars.caching.queryset import CacheQuerySet
 from cars.tests.support.assertions import HeldMixin
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Keeper, Pet, Plain
@@ -41,18 +40,18 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
         empty_cache()
         self.a, self.b = (Plain.objects.create(name=name, number=1) for name in "ab")
 
+    @contextmanager
     def between(self, write):
-        """Return a context in which another client calls `write` once the pks are selected."""
-        pick = CacheQuerySet._pick
+        """Let another client call `write` before the first statement of the block is executed."""
         todo = [write]
 
-        def picking(rows, *names):
-            picked = pick(rows, *names)
+        def execute_later(execute, *arguments):
             if todo:
                 write_on_another_connection(todo.pop())
-            return picked
+            return execute(*arguments)
 
-        return mock.patch.object(CacheQuerySet, "_pick", picking)
+        with connection.execute_wrapper(execute_later):
+            yield
 
     def update(self):
         return Plain.objects.filter(name="a").update(number=F("number") + 8)
@@ -66,10 +65,10 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
         row = Plain.objects.filter(pk=pk).first()
         return row and row.number
 
-    def test_a_row_that_starts_to_match_is_not_updated(self):
+    def test_a_row_that_starts_to_match_is_updated_and_held(self):
         with self.between(lambda: Plain(pk=self.b.pk, name="a", number=2).save()):
-            self.assertEqual(self.update(), 1)
-        self.assertNumbers(9, 2)
+            self.assertEqual(self.update(), 2)
+        self.assertNumbers(9, 10)
 
     def test_a_row_that_no_longer_matches_is_not_updated(self):
         with self.between(lambda: Plain(pk=self.a.pk, name="c", number=2).save()):
@@ -86,11 +85,16 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
             self.assertEqual(self.update(), 0)
         self.assertNumbers(None, 1)
 
-    def test_a_created_row_is_not_updated(self):
+    def test_a_created_row_is_updated_and_held(self):
         with self.between(lambda: Plain.objects.create(pk=1000, name="a", number=2)):
-            self.assertEqual(self.update(), 1)
+            self.assertEqual(self.update(), 2)
         self.assertRight(Plain, 1000)
-        self.assertEqual(self.number(1000), 2)
+        self.assertEqual(self.number(1000), 10)
+
+    def test_a_row_that_starts_to_match_is_deleted_past_signals_and_held(self):
+        with self.between(lambda: Plain.objects.filter(pk=self.b.pk).update(name="a")):
+            self.assertEqual(Plain.objects.filter(name="a")._raw_delete("default"), 2)
+        self.assertNumbers(None, None)
 
     def test_rows_whose_pk_is_updated_from_their_fields_are_right_under_both_pks(self):
         with self.between(lambda: Plain.objects.filter(name="a").update(number=2000)):
@@ -99,10 +103,7 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
             self.assertRight(Plain, pk)
 
     def test_a_row_that_takes_the_pk_of_a_deleted_row_is_not_updated_twice(self):
-        with (
-            mock.patch.object(queryset, "CHUNK", 1),
-            self.between(lambda: Plain.objects.filter(name="b").delete()),
-        ):
+        with self.between(lambda: Plain.objects.filter(name="b").delete()):
             Plain.objects.order_by("id").update(id=F("id") + 1)
         self.assertEqual(Plain.objects.get().pk, self.a.pk + 1)
         for pk in (self.a.pk, self.b.pk, self.b.pk + 1):

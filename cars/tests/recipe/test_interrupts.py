@@ -11,7 +11,7 @@ from pymemcache.client import base
 
 from cars.caching import databases, protocol
 from cars.caching.entries import ABSENT, Holds, Lease, Swap
-from cars.caching.transactions import ON_CONNECTION, settle_all
+from cars.caching.transactions import TRANSACTION, settle_all
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.other_clients import ClientsTestCase, entry_under, in_another_thread, read
 from cars.tests.support.zoo.models import Plain
@@ -113,7 +113,7 @@ class LostConnectionTests(ClientsTestCase):
             settle_all()
             self.assertEqual(read(self.plain.pk), (truth, "held"))
             self.assertEqual(in_another_thread(read, self.plain.pk), (truth, "held"))
-        self.assertNotIn(ON_CONNECTION, connections["default"].__dict__)
+        self.assertNotIn(TRANSACTION, connections["default"].__dict__)
 
     def test_a_row_stays_held_if_the_connection_breaks_in_the_commit(self):
         commit = connection._commit
@@ -184,12 +184,12 @@ class ForkTests(ClientsTestCase):
     def test_a_child_does_not_release_the_holds_of_its_parent(self):
         def work():
             inherited = connections["default"]
-            inherited.__dict__[ON_CONNECTION].finish()
+            inherited.__dict__[TRANSACTION].finish()
             # The state after the end of a transaction, without using the parent's connection.
             inherited.run_on_commit, inherited.in_atomic_block = [], False
             inherited.autocommit = True
             settle_all()
-            return ON_CONNECTION in inherited.__dict__
+            return TRANSACTION in inherited.__dict__
 
         with transaction.atomic():
             self.rename()
@@ -203,8 +203,7 @@ class ForkTests(ClientsTestCase):
     def test_an_in_memory_database_has_another_identity_in_each_process(self):
         def identity(name):
             engine = {"ENGINE": "django.db.backends.sqlite3", "HOST": "", "PORT": "", "NAME": name}
-            with patch.object(connection, "settings_dict", engine):
-                return str(databases.identity(connection))
+            return str(databases.identity(engine))
 
         self.assertNotEqual(in_child(lambda: identity(":memory:")), identity(":memory:"))
         self.assertEqual(in_child(lambda: identity("cars.sqlite3")), identity("cars.sqlite3"))

@@ -1,15 +1,13 @@
 """update() and bulk_update(), which send no signals."""
 
-from unittest import mock
-
 import django
 from django.core.exceptions import FieldDoesNotExist, FieldError
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Concat
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
-from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, run
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
@@ -133,13 +131,19 @@ class UpdateTests(HeldMixin, TestCase):
         with self.assertHeld(self.one, self.two, self.other):
             self.assertEqual(rows.update(name="z"), 3)
 
-    def test_more_rows_than_a_chunk_are_updated_in_chunks(self):
-        with (
-            mock.patch.object(queryset, "CHUNK", 2),
-            self.assertHeld(self.one, self.two, self.other),
-        ):
-            self.assertEqual(Plain.objects.update(name="c"), 3)
-        self.assertEqual(set(Plain.objects.values_list("name", flat=True)), {"c"})
+    def test_rows_drawn_at_random_are_as_many_as_django_updates(self):
+        drawn = Plain.objects.order_by("?").values("pk")[:2]
+        self.assertEqual(Plain.objects.filter(pk__in=drawn).update(name="drawn"), 2)
+        self.assertEqual(Plain.objects.filter(name="drawn").count(), 2)
+        for row in (self.one, self.two, self.other):
+            self.assertRight(Plain, row.pk)
+
+    def test_an_update_selects_nothing_before(self):
+        with self.captureOnCommitCallbacks(), CaptureQueriesContext(connection) as queries:
+            with transaction.atomic():
+                Plain.objects.update(name="z")
+        statements = [query["sql"].split()[0] for query in queries]
+        self.assertEqual(statements, ["SAVEPOINT", "UPDATE", "RELEASE"])
 
     def test_what_django_refuses_is_refused_with_the_same_message(self):
         refused = {
@@ -244,7 +248,7 @@ class BulkUpdateTests(HeldMixin, TestCase):
     def test_bulk_update_of_a_filtered_queryset_holds_its_rows(self):
         for row in self.rows:
             row.name = "b"
-        with self.assertHeld(*self.rows):
+        with self.assertHeld(*(row for row in self.rows if row.number > 2)):
             Plain.objects.filter(number__gt=2).bulk_update(self.rows, ["name"])
 
     def test_bulk_update_of_a_child_holds_its_parents_row(self):

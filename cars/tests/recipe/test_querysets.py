@@ -1,14 +1,13 @@
 """The QuerySets of cached models otherwise behave as Django's."""
 
 import pickle
-from unittest import mock
 
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, QuerySet
 from django.db.models.functions import Upper
 from django.test import TestCase
 
-from cars.caching import CacheManager, queryset
+from cars.caching import CacheManager
 from cars.caching.queryset import CacheQuerySet
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
@@ -115,5 +114,3 @@ class SameUpdateTests(TestCase):
             with self.subTest(kind):
                 django = self.outcome(QuerySet(Pet), query)
                 self.assertEqual(self.outcome(Pet.objects.all(), query), django)
-                with mock.patch.object(queryset, "CHUNK", 1):
-                    self.assertEqual(self.outcome(Pet.objects.all(), query), django)

@@ -7,7 +7,7 @@ from django.db import DatabaseError, connection, connections, transaction
 
 from cars.caching import protocol
 from cars.caching.entries import Holds
-from cars.caching.transactions import ON_CONNECTION, Transaction
+from cars.caching.transactions import TRANSACTION, Transaction
 from cars.tests.support.other_clients import (
     ClientsTestCase,
     entry_under,
@@ -270,7 +270,7 @@ class CommitHookTests(ClientsTestCase):
     def test_no_transaction_is_left_on_the_connection(self):
         with transaction.atomic():
             self.rename()
-        self.assertNotIn(ON_CONNECTION, connections["default"].__dict__)
+        self.assertNotIn(TRANSACTION, connections["default"].__dict__)
 
 
 @in_local_memory

@@ -12,7 +12,7 @@ from cars.caching.entries import ABSENT, Lease, Swap, new_token
 from cars.caching.management import progress
 from cars.caching.registry import CachedModel
 from cars.caching.rows import pack
-from cars.tests.support.zoo.models import Dog, Pair, Plain, Text
+from cars.tests.support.zoo.models import Animal, Dog, Pair, Plain, Text
 
 
 class VerifyCacheTests(TestCase):
@@ -82,7 +82,7 @@ class VerifyCacheTests(TestCase):
     def test_rows_of_every_kind_of_pk_are_compared(self):
         Text.objects.create(id="a b", name="x")
         Pair.objects.create(left=1, right="x")
-        Dog.objects.create(name="Rex")
+        Animal.objects.cache(Dog.objects.create(name="Rex").pk)
         output = self.verify()
         for model in ("Text", "Pair", "Dog", "Animal"):
             self.assertIn(f"zoo.{model} (default): 1 fresh, 0 stale", output)
