@@ -252,7 +252,7 @@ class GuideTests(SimpleTestCase):
         printed = self.project.run(
             command, PYTHONPATH="", DJANGO_SETTINGS_MODULE="yourproject.settings"
         )
-        self.assertIn("11 passed", printed)
+        self.assertIn("12 passed", printed)
 
     def test_under_pytest_the_fixture_is_needed(self):
         self.configure("with local memory")
