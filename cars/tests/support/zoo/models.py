@@ -337,3 +337,63 @@ class Unpackable(models.Model):
     secret = SecretField(null=True)
 
     objects = CacheManager()
+
+
+class KeptManager(CacheManager):
+    """Leaves out the rows that are marked as deleted."""
+
+    def get_queryset(self):
+        return super().get_queryset().filter(deleted=False)
+
+
+class CountedManager(CacheManager):
+    """Adds an annotation to each row."""
+
+    def get_queryset(self):
+        return super().get_queryset().annotate(twice=models.F("id") * 2)
+
+
+class Letter(models.Model):
+    """A row that is marked as deleted, not deleted, and managers that change what is read."""
+
+    name = models.CharField(max_length=50)
+    deleted = models.BooleanField(default=False)
+
+    objects = CacheManager()
+    kept = KeptManager()
+    counted = CountedManager()
+
+
+class PolitePlain(Plain):
+    """A proxy with an `__init__` and a `from_db` that its model doesn't have."""
+
+    class Meta:
+        proxy = True
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.greeting = f"Dear {self.name}"
+
+    @classmethod
+    def from_db(cls, db, field_names, values):
+        instance = super().from_db(db, field_names, values)
+        instance.made_by = "PolitePlain"
+        return instance
+
+
+class CrateQuerySet(models.QuerySet):
+    """A custom QuerySet with an `update` that counts its calls."""
+
+    updates = 0
+
+    def update(self, **values):
+        CrateQuerySet.updates += 1
+        return super().update(**values)
+
+
+class Crate(models.Model):
+    """A cached model whose QuerySet has an `update`."""
+
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager.from_queryset(CrateQuerySet)()
