@@ -83,7 +83,7 @@ def _managers(model: type[Model]) -> Iterator[CheckMessage]:
         )
 
 
-def _manager(model: type[Model], manager: Manager) -> Iterator[CheckMessage]:
+def _manager(model: type[Model], manager: Manager[Any]) -> Iterator[CheckMessage]:
     try:
         queryset = manager.get_queryset()
     except Exception as error:
@@ -98,7 +98,8 @@ def _manager(model: type[Model], manager: Manager) -> Iterator[CheckMessage]:
         name = f"The manager {manager.name!r}"
         hint = "Make it a CacheManager, or one made by CacheManager.from_queryset()."
         if model._meta.auto_created:
-            name = f"The table that Django made for {model._meta.auto_created._meta.label}"
+            owner: Any = model._meta.auto_created
+            name = f"The table that Django made for {owner._meta.label}"
             hint = "Declare the table as a model with a CacheManager, and name it in through=."
         elif manager is model._base_manager:
             name = f"The base manager {manager.name!r}"
@@ -123,13 +124,11 @@ def _parents(model: type[Model]) -> Iterator[CheckMessage]:
             obj=model,
             id="caching.E003",
         )
-    for cached in sharing(model):
-        twins = cached._meta.db_table == model._meta.db_table
-        if twins and [f.column for f in cached._meta.pk_fields] != [
-            f.column for f in model._meta.pk_fields
-        ]:
+    for twin in sharing(model):
+        pks = [[field.column for field in m._meta.pk_fields] for m in (model, twin)]
+        if twin._meta.db_table == model._meta.db_table and pks[0] != pks[1]:
             yield Error(
-                f"It shares the table of {cached._meta.label} with another pk: its writes hold "
+                f"It shares the table of {twin._meta.label} with another pk: its writes hold "
                 "other rows than they change.",
                 hint="Give both the same primary key.",
                 obj=model,
@@ -179,7 +178,7 @@ def _names() -> Iterator[CheckMessage]:
 # The caches
 
 
-def _caches(level: type[CheckMessage] = Warning) -> Iterator[CheckMessage]:
+def _caches(level: type[Error] | type[Warning] = Warning) -> Iterator[CheckMessage]:
     """Yield what is wrong with the caches: warnings, or errors where that is production."""
     for alias in sorted({config_of(model).cache for model in cached_models()}):
         cache = caches[alias]

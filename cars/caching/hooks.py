@@ -24,7 +24,7 @@ from django.dispatch import receiver
 
 from . import transactions
 from .manager import CacheManager, has_own_queryset
-from .registry import cached_model, is_cached, register
+from .registry import cached_model, concrete, is_cached, register
 
 ModelClass = type[models.Model]
 
@@ -40,12 +40,12 @@ def _prepare(sender: ModelClass, **kwargs: Any) -> None:
             _adopt(sender)
         return
     manager = next((m for m in sender._meta.managers if isinstance(m, CacheManager)), None)
-    concrete = sender._meta.concrete_model
-    register(concrete, manager.config if manager else None)
-    if manager and not hasattr(concrete, "key"):
-        concrete.key = _key
+    owner: Any = concrete(sender)
+    register(owner, manager.config if manager else None)
+    if manager and not hasattr(owner, "key"):
+        owner.key = _key
     # Parents and their proxies were prepared before it was known that they share cached rows.
-    for root in (concrete, *concrete._meta.all_parents):
+    for root in (owner, *owner._meta.all_parents):
         for model in _with_subclasses(root):
             if is_cached(model):
                 _connect(model)
@@ -56,12 +56,12 @@ def _key(instance: models.Model) -> str:
     """Return the key of this row in the cache."""
     model = type(instance)
     alias = router.db_for_write(model, instance=instance)
-    return cached_model(model._meta.concrete_model, alias).key(instance.pk)
+    return cached_model(concrete(model), alias).key(instance.pk)
 
 
 def _give_base_manager(model: ModelClass) -> None:
     """Let Django's own writes (SET_NULL, related `add`) go through a QuerySet that holds."""
-    meta = model._meta
+    meta: Any = model._meta
     if meta.base_manager_name is None:
         for manager in meta.managers:
             if isinstance(manager, CacheManager) and not has_own_queryset(manager):
@@ -72,7 +72,7 @@ def _give_base_manager(model: ModelClass) -> None:
 
 def _adopt(model: ModelClass) -> None:
     """Give a historical model a CacheManager, unless it has one, so that its writes hold too."""
-    meta = model._meta
+    meta: Any = model._meta
     manager = next((own for own in meta.managers if isinstance(own, CacheManager)), None)
     if manager is None or has_own_queryset(manager):
         meta.local_managers = [own for own in meta.local_managers if own.name != "objects"]
@@ -82,14 +82,14 @@ def _adopt(model: ModelClass) -> None:
     meta.base_manager_name = manager.name
     meta._expire_cache()
 
-    # Receivers that are kept on the class: when it goes, Django forgets them.
+    # Receivers that are kept with the class: when it goes, Django forgets them.
     def before_delete(**kwargs: Any) -> None:
         transactions.before_delete(**kwargs)
 
     def after_delete(**kwargs: Any) -> None:
         transactions.after_delete(**kwargs)
 
-    model._caching_deletes = (before_delete, after_delete)
+    meta.caching_deletes = (before_delete, after_delete)
     pre_delete.connect(before_delete, sender=model)
     post_delete.connect(after_delete, sender=model)
     _connect_fields(model)
@@ -117,7 +117,7 @@ def _connect(model: ModelClass) -> None:
 
 def _connect_fields(model: ModelClass) -> None:
     for field in model._meta.local_fields:
-        if field.remote_field and _is_written_past_querysets(field):
+        if field.remote_field and _is_written_past_querysets(field.remote_field):
             lazy_related_operation(_connect_target, model, field.remote_field.model, field=field)
 
 
@@ -127,12 +127,12 @@ def _connect_fields(model: ModelClass) -> None:
 SEEN = {models.CASCADE, models.DO_NOTHING, models.PROTECT, models.RESTRICT}
 
 
-def _is_written_past_querysets(field: models.Field) -> bool:
-    on_delete = field.remote_field.on_delete
+def _is_written_past_querysets(relation: Any) -> bool:
+    on_delete = relation.on_delete
     return on_delete not in SEEN and not getattr(on_delete, "lazy_sub_objs", False)
 
 
-def _connect_target(model: ModelClass, target: ModelClass, field: models.Field) -> None:
+def _connect_target(model: ModelClass, target: ModelClass, field: "models.Field[Any, Any]") -> None:
     def hold_referring(instance: models.Model, using: str, **kwargs: Any) -> None:
         if isinstance(instance, target):
             rows = model._base_manager.using(using).filter(**{field.name: instance})
@@ -141,9 +141,9 @@ def _connect_target(model: ModelClass, target: ModelClass, field: models.Field) 
                 transactions.hold(model, pks, using)
 
     # Kept on the class of the target, so that it goes when a historical class goes.
-    target = target._meta.concrete_model
-    target._caching_receivers = [*getattr(target, "_caching_receivers", ()), hold_referring]
-    for sender in _with_subclasses(target):
+    owner: Any = concrete(target)
+    owner._caching_receivers = [*getattr(owner, "_caching_receivers", ()), hold_referring]
+    for sender in _with_subclasses(owner):
         _connect_referring(sender)
 
 

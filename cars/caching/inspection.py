@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import time
+from typing import Any
 
 from django.core.cache import caches
 from django.db.models import Model
@@ -11,7 +12,7 @@ from .backends import LocalMemoryCache, MemcachedCache
 from .backends.client import Serde
 from .entries import STATES, TICK, State, state_of
 from .protocol import setting
-from .registry import config_of
+from .registry import concrete, config_of
 
 BY_FLAGS = {flag: STATES[kind] for kind, flag in Serde.FLAGS.items()}
 
@@ -49,12 +50,13 @@ def inspect(instance: Model) -> Standing:
     place among those to be evicted, and its last access, as they are. (The server's totals count
     it as one more `get`.)
     """
+    row: Any = instance
     try:
-        key = instance.key()
+        key = row.key()
     except ValueError:  # without a pk there is no entry
         return Standing("", State.NOTHING)
     try:
-        config = config_of(type(instance)._meta.concrete_model)
+        config = config_of(concrete(type(instance)))
         backend = caches[config.cache]
         look: Callable[..., tuple[State, float | None, int | None]] = _in_local_memory
         if isinstance(backend, MemcachedCache):

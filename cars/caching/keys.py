@@ -6,13 +6,13 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import Field, Model, QuerySet
+from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.expressions import DatabaseDefault
 
 LONGEST = 100  # characters of a pk in a key; Memcached takes keys of 250 bytes in all
 
 
-def text_of(field: Field, pk: Any) -> str:
+def text_of(field: "Field[Any, Any]", pk: Any) -> str:
     """Return the pk as it is written in a key: printable ASCII, at most LONGEST characters.
 
     Equal pks have the same text: "1" and 1 are one row, and so have one key. Raises what Django
@@ -22,12 +22,12 @@ def text_of(field: Field, pk: Any) -> str:
     return text if len(text) <= LONGEST else f"sha256:{sha256(text.encode()).hexdigest()}"
 
 
-def _text(field: Field, pk: Any) -> str:
+def _text(field: "Field[Any, Any]", pk: Any) -> str:
     if parts := getattr(field, "fields", None):  # a composite primary key
         if not isinstance(pk, (list, tuple)):
             raise ValueError(f"A pk of {len(parts)} columns is a tuple, not {pk!r}.")
         return ",".join(_text(*pair) for pair in zip(parts, pk, strict=True))
-    if isinstance(pk, Model) and field.remote_field:  # Django takes an instance for its pk
+    if isinstance(pk, Model) and isinstance(field, ForeignKey):  # Django takes an instance too
         pk = getattr(pk, field.target_field.attname)
     value = field.get_prep_value(pk)
     if value is None:
@@ -60,7 +60,7 @@ def pks_of(instance: Model, alias: str) -> list[Any]:
             continue  # Django only INSERTs
         if any(hasattr(value, "resolve_expression") for value in values):
             named = {field.attname: value for field, value in zip(fields, values, strict=True)}
-            rows = QuerySet(model, using=alias).filter(**named)
+            rows: QuerySet[Model] = QuerySet(model, using=alias).filter(**named)
             pks += rows.order_by().values_list("pk", flat=True)
         elif None not in (
             field.get_prep_value(value) for field, value in zip(fields, values, strict=True)

@@ -11,10 +11,10 @@ from django.db.models.sql import Query
 
 from . import checks, protocol, transactions
 from .queryset import CacheQuerySet, holding_class
-from .registry import CachedModel, Config, cached_model
+from .registry import CachedModel, Config, cached_model, concrete
 
 
-class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
+class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore[misc]  # dynamic
     """A manager that reads rows through the cache, and keeps the cache right for every writer.
 
     `timeout`: seconds that a row stays if nothing writes it; default one hour. As in Django, None
@@ -33,10 +33,11 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
 
     @classmethod
     def from_queryset(
-        cls, queryset_class: type[models.QuerySet], class_name: str | None = None
+        cls, queryset_class: type[models.QuerySet[Any, Any]], class_name: str | None = None
     ) -> type[Self]:
         """Return a manager with the methods of `queryset_class`, whose mass writes hold too."""
-        return super().from_queryset(holding_class(queryset_class), class_name)
+        made: type[Self] = super().from_queryset(holding_class(queryset_class), class_name)
+        return made
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Return what is missing in the project: Django asks every manager of every model."""
@@ -102,7 +103,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):
         # A row is read where it is written: a replica may lag behind.
         hints = {"instance": self.instance} if hasattr(self, "instance") else self._hints
         alias = self._db or router.db_for_write(self.model, **hints)
-        return cached_model(self.model._meta.concrete_model, alias, self.model)
+        return cached_model(concrete(self.model), alias, self.model)
 
     def _filter(self) -> Callable[[models.Model], bool] | None:
         """Return what tells the rows of this manager, whose `get_queryset` is its own, from others.
@@ -143,7 +144,7 @@ def _is_none(pk: Any) -> bool:
     return None in pk if isinstance(pk, tuple) else pk is None
 
 
-def has_own_queryset(manager: models.Manager) -> bool:
+def has_own_queryset(manager: models.Manager[Any]) -> bool:
     """Does its class have a `get_queryset` of its own, which may leave rows out?"""
     return type(manager).get_queryset is not models.Manager.get_queryset
 

@@ -115,7 +115,8 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
 
 def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
     """Wait until others have filled these keys, for a bounded time; then ask the database."""
-    found, left = {}, dict(keys)
+    found: dict[str, Model] = {}
+    left = dict(keys)
     deadline = time.monotonic() + setting("CACHING_WAIT")
     pause = 0.001
     while left and (seconds := deadline - time.monotonic()) > 0:
@@ -150,9 +151,9 @@ def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
 
 
 @memoize
-def _all_rows(cached: CachedModel) -> QuerySet:
+def _all_rows(cached: CachedModel) -> QuerySet[Model, Any]:
     # Made once: a QuerySet is faster to filter than to make. Django's own leaves no rows out.
-    rows = QuerySet(cached.model, using=cached.alias)
+    rows: QuerySet[Model] = QuerySet(cached.model, using=cached.alias)
     return rows.order_by().values_list("pk", *cached.names)
 
 

@@ -14,7 +14,7 @@ from .registry import written_by
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
 
 
-class CacheQuerySet(models.QuerySet):
+class CacheQuerySet(models.QuerySet[Any, Any]):
     """Django's QuerySet, whose mass writes hold their rows: they send no signals."""
 
     def update(self, **values: Any) -> int:
@@ -36,7 +36,7 @@ class CacheQuerySet(models.QuerySet):
         self._result_cache = None
         return updated
 
-    update.alters_data = True
+    update.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
     def bulk_update(
         self, objs: Iterable[models.Model], fields: Iterable[str], batch_size: int | None = None
@@ -45,7 +45,7 @@ class CacheQuerySet(models.QuerySet):
         with _holding(self.model, self.db):
             return super().bulk_update(objs, fields, batch_size)
 
-    bulk_update.alters_data = True
+    bulk_update.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
     def _writes_pk(self, values: dict[str, Any]) -> bool:
         fields = self.model._meta.pk_fields
@@ -68,7 +68,7 @@ class CacheQuerySet(models.QuerySet):
         unique_fields: Collection[str] | None = None,
     ) -> list[models.Model]:
         """Create as Django does; where rows are updated instead, hold them before the COMMIT."""
-        options = {
+        options: dict[str, Any] = {
             "batch_size": batch_size,
             "ignore_conflicts": ignore_conflicts,
             "update_conflicts": update_conflicts,
@@ -84,7 +84,7 @@ class CacheQuerySet(models.QuerySet):
             pks += self._conflicting(objs, unique_fields or ())
         return created
 
-    bulk_create.alters_data = True
+    bulk_create.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
     def _conflicting(self, objs: Sequence[models.Model], names: Collection[str]) -> list[Any]:
         """Return the pks of the rows that `objs` have updated or made, by their unique fields.
@@ -103,15 +103,16 @@ class CacheQuerySet(models.QuerySet):
             pks += self.model._base_manager.using(self.db).filter(same)._pks()
         return pks
 
-    def _raw_delete(self, using: str) -> int:
+    def _raw_delete(self, using: str | None) -> int:
         """Delete as Django does, past its signals, but hold the rows before the COMMIT."""
-        if not written_by(self.model, using):
+        alias = using or self.db
+        if not written_by(self.model, alias):
             return super()._raw_delete(using)
-        old = [] if _can_return(using) else self.using(using)._pks()
-        with _holding(self.model, using, old):
+        old = [] if _can_return(alias) else self.using(alias)._pks()
+        with _holding(self.model, alias, old):
             return super()._raw_delete(using)
 
-    _raw_delete.alters_data = True
+    _raw_delete.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
 
 def _can_return(using: str) -> bool:
@@ -145,7 +146,7 @@ class _Returning:
         fields = next((self.fields[start] for start in self.fields if sql.startswith(start)), None)
         if fields is None or not _can_return(self.using):
             return execute(sql, params, many, context)
-        columns = ", ".join(connections[self.using].ops.quote_name(f.column) for f in fields)
+        columns = ", ".join(connections[self.using].ops.quote_name(str(f.column)) for f in fields)
         result = execute(f"{sql} RETURNING {columns}", params, many, context)
         compiler = models.QuerySet(self.model).query.get_compiler(self.using)
         converters = compiler.get_converters([field.get_col("") for field in fields])
@@ -184,14 +185,16 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
 
 
 @memoize
-def holding_class(queryset_class: type[models.QuerySet]) -> type[models.QuerySet]:
+def holding_class(
+    queryset_class: type[models.QuerySet[Any, Any]],
+) -> type[models.QuerySet[Any, Any]]:
     """Return `queryset_class`, or a subclass of it, whose mass writes hold their rows."""
     if issubclass(queryset_class, CacheQuerySet):
         return queryset_class
     if queryset_class is models.QuerySet:
         return CacheQuerySet
 
-    class Holding(CacheQuerySet, queryset_class):
+    class Holding(CacheQuerySet, queryset_class):  # type: ignore[misc, valid-type]  # a variable
         def __reduce__(self) -> tuple[Any, ...]:  # pickle would look for the class by its name
             return _unpickled, (queryset_class,), self.__getstate__()
 
@@ -199,6 +202,6 @@ def holding_class(queryset_class: type[models.QuerySet]) -> type[models.QuerySet
     return Holding
 
 
-def _unpickled(queryset_class: type[models.QuerySet]) -> models.QuerySet:
+def _unpickled(queryset_class: type[models.QuerySet[Any, Any]]) -> models.QuerySet[Any, Any]:
     holding = holding_class(queryset_class)
     return holding.__new__(holding)

@@ -156,9 +156,14 @@ def config_of(model: type[Model]) -> Config:
     return _configs[model]
 
 
+def concrete(model: type[Model]) -> type[Model]:
+    """Return the class whose table has the rows of `model`: another one for a proxy."""
+    return model._meta.concrete_model or model
+
+
 def is_cached(model: type[Model]) -> bool:
     """Is a row of `model` cached, or a part of a row that is cached?"""
-    return model._meta.concrete_model._meta.db_table in _families
+    return concrete(model)._meta.db_table in _families
 
 
 def names_of(model: type[Model]) -> tuple[str, str]:
@@ -183,5 +188,5 @@ def written_by(model: type[Model], alias: str) -> list[CachedModel]:
 
 def sharing(model: type[Model]) -> list[type[Model]]:
     """Return the cached models that share their rows with `model`, by their labels' order."""
-    family = _families.get(model._meta.concrete_model._meta.db_table, ())
+    family = _families.get(concrete(model)._meta.db_table, ())
     return sorted(family, key=lambda member: member._meta.label)

@@ -23,7 +23,7 @@ from . import events, protocol
 from .backends.base import test_namespace
 from .entries import new_token
 from .keys import pks_of
-from .registry import CachedModel, Keys, is_cached, written_by
+from .registry import CachedModel, Keys, concrete, is_cached, written_by
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Writer:
 
     def hold(self, model: type[Model], pks: Collection[Any]) -> None:
         """Hold the rows `pks`, which are written through `model`."""
-        self.written.add(model._meta.concrete_model)
+        self.written.add(concrete(model))
         for cached in written_by(model, self.connection.alias):
             keys = _keys(cached, pks)
             # Noted first: an interrupt in the middle of the call may leave the hold standing.
@@ -130,13 +130,14 @@ class Transaction(Writer):
         There is none where autocommit is off by hand, in a transaction that Django doesn't know,
         and inside a TestCase, where Django calls none and tests count them.
         """
-        blocks = self.connection.atomic_blocks
+        blocks: list[Any] = self.connection.atomic_blocks
         if blocks and not blocks[0]._from_testcase and not self.is_registered():
             self.connection.on_commit(self.finish, robust=True)
 
     def is_registered(self) -> bool:
         """Is the hook among those that the COMMIT will call?"""
-        return any(hook == self.finish for _, hook, _ in self.connection.run_on_commit)
+        hooks: list[Any] = self.connection.run_on_commit
+        return any(hook == self.finish for _, hook, _ in hooks)
 
     def finish(self) -> None:
         """Release what is held and fill what was missed: the commit hook."""
@@ -170,7 +171,8 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     The driver is asked too: it knows a BEGIN that was executed as SQL, without a round trip.
     """
     if connection.in_atomic_block:
-        return not all(block._from_testcase for block in connection.atomic_blocks)
+        blocks: list[Any] = connection.atomic_blocks
+        return not all(block._from_testcase for block in blocks)
     dbapi_connection = connection.connection
     if dbapi_connection is None:
         return not connection.settings_dict["AUTOCOMMIT"]

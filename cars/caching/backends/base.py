@@ -1,7 +1,7 @@
 """What the backends have in common: they show rows as objects, and hide leases and holds."""
 
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from secrets import token_hex
 from typing import Any
 
@@ -49,7 +49,7 @@ class SwapMixin(SwapCache):
         value = super().get(key, default, version)
         return value if default is AS_STORED else _visible(value, default)
 
-    def get_many(self, keys: Collection[str], version: Any = None) -> dict[str, Any]:
+    def get_many(self, keys: Iterable[str], version: Any = None) -> dict[str, Any]:
         if version is AS_STORED:
             return super().get_many(keys)
         found = super().get_many(keys, version)
@@ -92,11 +92,12 @@ def test_namespace() -> str:
     if "django.test.testcases" not in sys.modules:
         return ""
     for connection in connections.all(initialized_only=True):
-        for block in reversed(connection.atomic_blocks):
+        blocks: list[Any] = connection.atomic_blocks
+        for block in reversed(blocks):
             if block._from_testcase:
                 if not hasattr(block, "caching_namespace"):
                     block.caching_namespace = f"{token_hex(8)}."
-                return block.caching_namespace
+                return str(block.caching_namespace)
     return ""
 
 

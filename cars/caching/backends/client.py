@@ -46,7 +46,8 @@ class Serde:
             holds = (f"{token}:{deadline:.3f}" for token, deadline in value.deadlines.items())
             return " ".join(holds).encode(), self.HOLDS
         if self.pickle or type(value) in (bytes, str, int):
-            return pickle_serde.serialize(key, value)
+            data, flags = pickle_serde.serialize(key, value)
+            return data, flags
         return msgspec.msgpack.encode(value), self.PLAIN
 
     def deserialize(self, key: bytes, data: bytes, flags: int) -> Any:
@@ -72,7 +73,7 @@ class Serde:
             return UNREADABLE
 
 
-class SafeClient(Client):
+class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
     """pymemcache's client for one server: safe for interrupts, with a `cas` of many keys.
 
     With `ignore_exc`, reads from a server that is down are misses and writes to it are refused,
@@ -160,10 +161,10 @@ class SafeClient(Client):
     def _swap_command(self, key: str, swap: Swap) -> bytes:
         name = self.check_key(key, self.key_prefix)
         if swap.value is EXPIRE:
-            data, flags, timeout = b"", 0, -1
+            (data, flags), timeout = (b"", 0), -1
         else:
             data, flags = self.serde.serialize(name, swap.value)
-            timeout = swap.timeout
+            timeout = int(swap.timeout or 0)
         line = b"%s %d %d %d" % (name, flags, timeout, len(data))
         if swap.seen.token is None:
             return b"add %s\r\n%s\r\n" % (line, data)
@@ -174,7 +175,7 @@ class SafeClient(Client):
         return self
 
 
-class SafeHashClient(HashClient):
+class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stubs
     """pymemcache's client for several servers, with a SafeClient for each.
 
     Each SafeClient does what a HashClient does for a server that is down, with one difference: no
@@ -192,7 +193,8 @@ class SafeHashClient(HashClient):
 
     def server_of(self, key: str) -> SafeClient:
         """Return the client of the server that `key` is on."""
-        return self._get_client(key)
+        client: SafeClient = self._get_client(key)
+        return client
 
 
 # One client for each OS thread. Django's `caches` follow the context: under ASGI requests can

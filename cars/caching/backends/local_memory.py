@@ -1,7 +1,8 @@
 """The backend in the memory of one process, for trying out and for tests."""
 
 import pickle
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from threading import Lock
 from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
@@ -12,6 +13,14 @@ from .base import SwapMixin
 
 class LocalMemoryCache(SwapMixin, LocMemCache):
     """Django's LocMemCache, with `gets_many` and `cas_many`."""
+
+    # Attributes of Django's that the stubs don't have.
+    _cache: dict[str, Any]
+    _expire_info: dict[str, float | None]
+    _lock: Lock
+    _has_expired: Callable[[str], bool]
+    _delete: Callable[[str], bool]
+    _set: Callable[[str, bytes, Any], None]
 
     def __init__(self, name: str, params: dict[str, Any]) -> None:
         super().__init__(name, params)

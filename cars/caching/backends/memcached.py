@@ -23,6 +23,10 @@ NOT_TAKEN |= {"retry_attempts", "retry_timeout", "dead_timeout"}
 class MemcachedCache(SwapMixin, PyMemcacheCache):
     """Django's PyMemcacheCache, with `gets_many` and `cas_many`."""
 
+    # Attributes of Django's that the stubs don't have.
+    _servers: list[str]
+    _options: dict[str, Any]
+
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
         options = DEFAULTS | self._options
@@ -33,7 +37,8 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
 
     @property
     def _cache(self) -> SafeClient | SafeHashClient:
-        return client_of_this_thread(self._name, self._new_client)
+        client: SafeClient | SafeHashClient = client_of_this_thread(self._name, self._new_client)
+        return client
 
     def _new_client(self) -> SafeClient | SafeHashClient:
         if len(self._servers) == 1:  # a HashClient would choose a server for every key

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 try:
     from tqdm import tqdm
 except ImportError:
-    tqdm = None
+    tqdm = None  # type: ignore[assignment, misc]  # not installed
 
 
 @contextmanager
 def progress(total: int, title: str, unit: str) -> Iterator[Callable[[int], None]]:
     """Show how many of `total` are done, in a terminal only; yield a function that adds to them."""
     done = 0
-    bar = tqdm(total=total, desc=title, unit=unit, disable=None) if tqdm else None
+    bar = tqdm(total=total, desc=title, unit=unit, disable=None) if tqdm is not None else None
     line = bar is None and sys.stderr.isatty() and total > 0
 
     def advance(count: int) -> None:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 FIRST_CODE = 128  # MessagePack's extension codes go from -128 to 127
 
 # Types that msgspec writes and reads itself, by the field whose values have them.
-TYPES: list[tuple[type[Field], Any]] = [
+TYPES: list[tuple["type[Field[Any, Any]]", Any]] = [
     (models.BooleanField, bool),
     (models.IntegerField, int),
     (models.FloatField, float),
@@ -97,7 +97,7 @@ def unpack_any(row: Row) -> Model | None:
 class Unpackable(TypeError):
     """A value of `field` that can't be read back as it was."""
 
-    def __init__(self, field: Field, message: str) -> None:
+    def __init__(self, field: "Field[Any, Any]", message: str) -> None:
         super().__init__(message)
         self.field = field
 
@@ -114,8 +114,8 @@ class _Format:
         self._typed = [kind is not Any for kind in types]
         self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
         self._from_text = [_from_text(field) for field in self._fields]
-        self._decode = msgspec.msgpack.Decoder(
-            tuple[tuple(types)], ext_hook=self._read_extension
+        self._decode: Callable[[bytes], tuple[Any, ...]] = msgspec.msgpack.Decoder(
+            tuple.__class_getitem__(tuple(types)), ext_hook=self._read_extension
         ).decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
@@ -131,10 +131,10 @@ class _Format:
         return data
 
     def unpack(self, data: bytes) -> Sequence[Any]:
-        values = self._decode(data)
+        row = self._decode(data)
         if not self._moments:
-            return values
-        values = list(values)
+            return row
+        values = list(row)
         for number in self._moments:
             value = values[number]
             if value is not None and value.tzinfo:
@@ -158,10 +158,10 @@ class _Format:
 _format_of = memoize(_Format)
 
 
-def _type_of(field: Field) -> Any:
+def _type_of(field: "Field[Any, Any]") -> Any:
     """Return the type of the values of `field`, None too, or Any if its class isn't Django's."""
     kind = _kind(field)
-    while kind.remote_field:
+    while isinstance(kind, models.ForeignKey):
         kind = kind.target_field
     if type(kind).__module__.startswith("django.db.models."):
         for field_class, value_type in TYPES:
@@ -173,7 +173,7 @@ def _type_of(field: Field) -> Any:
 def _is_native(value: Any) -> bool:
     kind = type(value)
     if kind is int:
-        return -(2**63) <= value < 2**64
+        return bool(-(2**63) <= value < 2**64)
     return value is None or kind in (bool, float, str, bytes)
 
 
@@ -188,8 +188,8 @@ def is_same(one: Any, other: Any) -> bool:
     if isinstance(one, (list, tuple)):
         return len(one) == len(other) and all(map(is_same, one, other))
     if isinstance(one, (datetime.datetime, datetime.time)):
-        zones = one.tzinfo == other.tzinfo and one.fold == other.fold
-        return zones and one.isoformat() == other.isoformat()
+        zones = bool(one.tzinfo == other.tzinfo and one.fold == other.fold)
+        return zones and bool(one.isoformat() == other.isoformat())
     if isinstance(one, (float, Decimal)):
         return repr(one) == repr(other)  # NaN is the same as NaN, 1.0 is not 1.00
     names = [*getattr(one, "__dict__", ()), *getattr(type(one), "__slots__", ())]
@@ -199,18 +199,19 @@ def is_same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _text(field: Field, value: Any) -> Any:
+def _text(field: "Field[Any, Any]", value: Any) -> Any:
     kind = _kind(field)
     if isinstance(kind, JSONField):
         return json.dumps(value, cls=kind.encoder)
-    return field.value_to_string(SimpleNamespace(**{field.attname: value}))
+    instance: Any = SimpleNamespace(**{field.attname: value})
+    return field.value_to_string(instance)
 
 
-def _from_text(field: Field) -> Callable[[str], Any]:
+def _from_text(field: "Field[Any, Any]") -> Callable[[str], Any]:
     """Return the function that makes a value of `field` from its text."""
     kind = _kind(field)
     return partial(json.loads, cls=kind.decoder) if isinstance(kind, JSONField) else kind.to_python
 
 
-def _kind(field: Field) -> Field:
-    return field.output_field if isinstance(field, GeneratedField) else field
+def _kind(field: "Field[Any, Any]") -> "Field[Any, Any]":
+    return field.output_field or field if isinstance(field, GeneratedField) else field
