@@ -397,3 +397,20 @@ class Crate(models.Model):
     name = models.CharField(max_length=50)
 
     objects = CacheManager.from_queryset(CrateQuerySet)()
+
+
+class WorkerManager(CacheManager):
+    """A manager that migrations use."""
+
+    use_in_migrations = True
+
+    def create_named(self, name):
+        return self.create(name=name.title())
+
+
+class Worker(models.Model):
+    """A cached model whose manager migrations use."""
+
+    name = models.CharField(max_length=50)
+
+    objects = WorkerManager()

@@ -1,0 +1,128 @@
+"""Historical models of migrations, and fingerprints of models that have changed."""
+
+import gc
+import os
+import subprocess
+import sys
+
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+from django.db.migrations.state import ModelState, ProjectState
+from django.db.models import F, signals
+from django.test import SimpleTestCase, TestCase
+from django.test.utils import isolate_apps
+
+from cars.caching.rows import fingerprint
+from cars.tests.support.caches import empty_cache
+from cars.tests.support.zoo.models import Custom, Everything, Plain, Worker
+
+
+def historical(name):
+    """Return the historical model that migrations get."""
+    return ProjectState.from_apps(apps).apps.get_model("zoo", name)
+
+
+class HistoricalModelTests(TestCase):
+    def setUp(self):
+        empty_cache()
+
+    def test_a_manager_that_migrations_use_keeps_its_methods(self):
+        worker = historical("Worker").objects.create_named("ann")
+        self.assertEqual(Worker.objects.cache(worker.pk).name, "Ann")
+
+    def test_a_pk_of_another_type_is_no_error(self):
+        state = ProjectState()
+        fields = [("id", models.CharField(max_length=9, primary_key=True))]
+        state.add_model(ModelState("zoo", "Plain", fields, {"db_table": "zoo_plain"}))
+        model = state.apps.get_model("zoo", "Plain")
+        instance = model(id="a text")
+        for signal in (signals.pre_save, signals.pre_delete, signals.post_delete):
+            signal.send(model, instance=instance, using="default", raw=False)
+        signals.post_save.send(model, instance=instance, using="default", created=True, raw=False)
+
+    def test_they_are_written_but_not_read_through_the_cache(self):
+        model = historical("Plain")
+        row = model.objects.create(name="a")
+        for read in (lambda: model.objects.cache(row.pk), lambda: model.objects.cache_many([1])):
+            with self.assertRaisesMessage(ImproperlyConfigured, "zoo.Plain is not cached"):
+                read()
+        self.assertEqual(Plain.objects.cache(row.pk).name, "a")
+
+    def test_receivers_go_with_their_models(self):
+        counts = []
+        for _ in range(4):
+            historical("Plain")
+            gc.collect()
+            signals.pre_delete._clear_dead_receivers()
+            signals.pre_save._clear_dead_receivers()
+            counts.append((len(signals.pre_delete.receivers), len(signals.pre_save.receivers)))
+        self.assertEqual(counts[1:], counts[:1] * 3)
+
+
+def digest_of(*fields):
+    """Return the fingerprint of a model with these fields."""
+
+    with isolate_apps("cars.tests.support.zoo"):
+        names = {f"field_{number}": field for number, field in enumerate(fields)}
+        meta = type("Meta", (), {"app_label": "zoo"})
+        attributes = {"__module__": __name__, "Meta": meta, **names}
+        model = type("Sample", (models.Model,), attributes)
+        return fingerprint._digest.__wrapped__(model, ("a database",))
+
+
+def generated(expression):
+    return models.GeneratedField(
+        expression=expression, output_field=models.IntegerField(), db_persist=True
+    )
+
+
+CODE = """
+import sys, django
+from django.conf import settings
+settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "cars.lab", "cars.tests.support.zoo"]
+django.setup()
+from cars.caching.rows import fingerprint
+from cars.tests.support.zoo.models import Custom, Everything
+for model in (Everything, Custom):
+    print(fingerprint._digest(model, ("a database",)).hex())
+"""
+
+
+class FingerprintTests(SimpleTestCase):
+    def test_it_changes_with_what_a_migration_can_change(self):
+        decimal = models.DecimalField
+        changes = {
+            "null to a default": (models.IntegerField(null=True), models.IntegerField(default=0)),
+            "default": (models.IntegerField(default=1), models.IntegerField(default=2)),
+            "expression": (generated(F("id") + 1), generated(F("id") + 2)),
+            "decimal_places": (
+                decimal(max_digits=9, decimal_places=2),
+                decimal(max_digits=9, decimal_places=3),
+            ),
+            "max_length": (models.CharField(max_length=1), models.CharField(max_length=2)),
+        }
+        for change, (before, after) in changes.items():
+            with self.subTest(change):
+                self.assertNotEqual(digest_of(before), digest_of(after))
+
+    def test_it_stays_with_what_the_database_does_not_see(self):
+        plain = models.IntegerField()
+        described = models.IntegerField("a number", help_text="of something", editable=False)
+        self.assertEqual(digest_of(plain), digest_of(described))
+        self.assertEqual(digest_of(generated(F("id") + 1)), digest_of(generated(F("id") + 1)))
+
+    def test_it_is_the_same_in_another_process(self):
+        environment = {**os.environ, "PYTHONHASHSEED": "1", "DJANGO_DEBUG": "on"}
+        output = subprocess.run(
+            [sys.executable, "-c", CODE],
+            cwd=settings.BASE_DIR,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(output.returncode, 0, output.stderr)
+        here = [fingerprint._digest(model, ("a database",)).hex() for model in (Everything, Custom)]
+        self.assertEqual(output.stdout.split(), here)
