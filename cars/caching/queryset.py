@@ -15,7 +15,10 @@ CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite n
 
 
 class CacheQuerySet(models.QuerySet[Any, Any]):
-    """Django's QuerySet, whose mass writes hold their rows: they send no signals."""
+    """Django's QuerySet, whose mass writes hold their rows: they send no signals.
+
+    Django copies `alters_data`, which its templates read, to methods that override its own.
+    """
 
     def update(self, **values: Any) -> int:
         """Update as Django does, but hold the rows before the COMMIT.
@@ -36,16 +39,12 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         self._result_cache = None
         return updated
 
-    update.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
-
     def bulk_update(
         self, objs: Iterable[models.Model], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         """Update as Django does, by several `update()`s, and hold all rows at once."""
         with _holding(self.model, self.db):
             return super().bulk_update(objs, fields, batch_size)
-
-    bulk_update.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
     def _writes_pk(self, values: dict[str, Any]) -> bool:
         fields = self.model._meta.pk_fields
@@ -84,8 +83,6 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
             pks += self._conflicting(objs, unique_fields or ())
         return created
 
-    bulk_create.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
-
     def _conflicting(self, objs: Sequence[models.Model], names: Collection[str]) -> list[Any]:
         """Return the pks of the rows that `objs` have updated or made, by their unique fields.
 
@@ -103,16 +100,13 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
             pks += self.model._base_manager.using(self.db).filter(same)._pks()
         return pks
 
-    def _raw_delete(self, using: str | None) -> int:
+    def _raw_delete(self, using: str) -> int:  # type: ignore[override]  # Django passes an alias
         """Delete as Django does, past its signals, but hold the rows before the COMMIT."""
-        alias = using or self.db
-        if not written_by(self.model, alias):
+        if not written_by(self.model, using):
             return super()._raw_delete(using)
-        old = [] if _can_return(alias) else self.using(alias)._pks()
-        with _holding(self.model, alias, old):
+        old = [] if _can_return(using) else self.using(using)._pks()
+        with _holding(self.model, using, old):
             return super()._raw_delete(using)
-
-    _raw_delete.alters_data = True  # type: ignore[attr-defined]  # read by Django's templates
 
 
 def _can_return(using: str) -> bool:

@@ -13,6 +13,8 @@ from ..registry import is_key
 from ..rows import unpack_any
 
 HIDDEN = (Lease, Holds)
+Blocks = list[Any]  # of Atomic, whose `_from_testcase` the stubs don't have
+
 AS_STORED: Any = object()  # in place of a default or a version: show what is stored as it is
 
 
@@ -92,12 +94,13 @@ def test_namespace() -> str:
     if "django.test.testcases" not in sys.modules:
         return ""
     for connection in connections.all(initialized_only=True):
-        blocks: list[Any] = connection.atomic_blocks
+        blocks: Blocks = connection.atomic_blocks
         for block in reversed(blocks):
             if block._from_testcase:
                 if not hasattr(block, "caching_namespace"):
                     block.caching_namespace = f"{token_hex(8)}."
-                return str(block.caching_namespace)
+                namespace: str = block.caching_namespace
+                return namespace
     return ""
 
 
