@@ -31,14 +31,13 @@ The path of five things: the functions that they call, in the order of their fir
 without a module are the calls that reach the cache.
 
 a hit:
-    CacheManager.cache, manager.has_own_queryset, manager._is_none, CacheManager._cached,
-    transactions.read_one, protocol.look_up, get
+    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
+    protocol.look_up, get
 a miss with its fill:
-    CacheManager.cache, manager.has_own_queryset, manager._is_none, CacheManager._cached,
-    transactions.read_one, protocol.look_up, get, transactions._read_misses,
-    transactions.current, transactions.settle, transactions.in_transaction,
-    protocol.read_misses, protocol._take_leases, protocol.setting, cas_many, gets_many,
-    protocol.fill, protocol.select, protocol._packed, protocol._instances
+    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
+    protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
+    transactions.in_transaction, protocol.read_misses, protocol._take_leases, protocol.setting,
+    cas_many, gets_many, protocol.fill, protocol.select, protocol._packed, protocol._instances
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Writer.__init__, transactions.withdraw_saves, Writer.hold,

@@ -11,7 +11,9 @@ from django.db.models.sql import Query
 
 from . import checks, protocol, transactions
 from .queryset import CacheQuerySet, holding_class
-from .registry import CachedModel, Config, cached_model, concrete
+from .registry import CachedModel, Config, cached_model
+
+_PLAIN = models.Manager.get_queryset  # returns all rows
 
 
 class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore[misc]  # dynamic
@@ -24,6 +26,8 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
 
     It gives its model a method `key()`, unless it has one: the key of the row in the cache.
     """
+
+    instance: Any = None  # what a related manager belongs to
 
     def __init__(
         self, timeout: int | None = 3600, prefix: str = "", cache: str = "default"
@@ -48,7 +52,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
 
         Raises what `get(pk=pk)` raises: DoesNotExist, and ValueError for an invalid pk.
         """
-        has = self._filter() if has_own_queryset(self) else None
+        has = None if type(self).get_queryset is _PLAIN else self._filter()
         if not _is_none(pk):
             cached = self._cached()
             instance = transactions.read_one(cached, cached.key(pk), pk)
@@ -62,7 +66,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         One round trip for the hits and, if there are misses, one SELECT for all of them. Raises
         ValueError for an invalid pk.
         """
-        has = self._filter() if has_own_queryset(self) else None
+        has = None if type(self).get_queryset is _PLAIN else self._filter()
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read_many(cached, {key: pk for pk, key in keys.items()})
@@ -101,9 +105,9 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
 
     def _cached(self) -> CachedModel:
         # A row is read where it is written: a replica may lag behind.
-        hints = {"instance": self.instance} if hasattr(self, "instance") else self._hints
+        hints = self._hints if self.instance is None else {"instance": self.instance}
         alias = self._db or router.db_for_write(self.model, **hints)
-        return cached_model(concrete(self.model), alias, self.model)
+        return cached_model(self.model._meta.concrete_model, alias, self.model)
 
     def _filter(self) -> Callable[[models.Model], bool] | None:
         """Return what tells the rows of this manager, whose `get_queryset` is its own, from others.
@@ -146,7 +150,7 @@ def _is_none(pk: Any) -> bool:
 
 def has_own_queryset(manager: models.Manager[Any]) -> bool:
     """Does its class have a `get_queryset` of its own, which may leave rows out?"""
-    return type(manager).get_queryset is not models.Manager.get_queryset
+    return type(manager).get_queryset is not _PLAIN
 
 
 def is_plain(query: Query) -> bool:

@@ -34,7 +34,8 @@ DEFAULTS = {
 }
 TRIES = 20  # at a change that is refused because others have changed the entry
 LONGEST_PAUSE = 0.05  # seconds between two tries, or between two looks at another reader's lease
-CHUNK = 500  # keys in one round trip
+CHUNK = 500  # keys in one round trip of a writer
+MOST_PKS = 10_000  # in one read: PostgreSQL takes 65,535 in a query, SQLite 250,000
 
 Values = list[Any]  # of one row, in the order of `CachedModel.names`
 

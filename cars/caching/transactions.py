@@ -20,7 +20,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
 from . import events, protocol
-from .backends.base import test_namespace
+from .backends.base import Blocks, test_namespace
 from .entries import new_token
 from .keys import pks_of
 from .registry import CachedModel, Keys, concrete, is_cached, written_by
@@ -130,13 +130,13 @@ class Transaction(Writer):
         There is none where autocommit is off by hand, in a transaction that Django doesn't know,
         and inside a TestCase, where Django calls none and tests count them.
         """
-        blocks: list[Any] = self.connection.atomic_blocks
+        blocks: Blocks = self.connection.atomic_blocks
         if blocks and not blocks[0]._from_testcase and not self.is_registered():
             self.connection.on_commit(self.finish, robust=True)
 
     def is_registered(self) -> bool:
         """Is the hook among those that the COMMIT will call?"""
-        hooks: list[Any] = self.connection.run_on_commit
+        hooks: list[Any] = self.connection.run_on_commit  # the stubs have pairs
         return any(hook == self.finish for _, hook, _ in hooks)
 
     def finish(self) -> None:
@@ -171,7 +171,7 @@ def in_transaction(connection: BaseDatabaseWrapper) -> bool:
     The driver is asked too: it knows a BEGIN that was executed as SQL, without a round trip.
     """
     if connection.in_atomic_block:
-        blocks: list[Any] = connection.atomic_blocks
+        blocks: Blocks = connection.atomic_blocks
         return not all(block._from_testcase for block in blocks)
     dbapi_connection = connection.connection
     if dbapi_connection is None:
@@ -250,6 +250,12 @@ def read_one(cached: CachedModel, key: str, pk: Any) -> Model | None:
 
 def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     """Return, by key, the rows with these keys that exist, as `read_one` does."""
+    if len(keys) > protocol.MOST_PKS:
+        found: dict[str, Model] = {}
+        items = list(keys.items())
+        for begin in range(0, len(items), protocol.MOST_PKS):
+            found |= read_many(cached, dict(items[begin : begin + protocol.MOST_PKS]))
+        return found
     held = _held(cached) if Transaction.alive else NOTHING
     found = protocol.look_up_many(cached, [key for key in keys if key not in held])
     if len(found) == len(keys):

@@ -6,8 +6,10 @@ changed since.
 
 import os
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import cache as memoize
 from hashlib import sha256
+from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
@@ -19,7 +21,9 @@ from ..registry import CachedModel
 
 SIZE = 8  # bytes
 
-_known: dict[CachedModel, tuple[tuple[Any, ...], bytes]] = {}  # the last fingerprints
+# What a database's configuration says of its rows.
+PARTS = ("ENGINE", "HOST", "PORT", "NAME", "USER", "OPTIONS", "TIME_ZONE")
+_parts = itemgetter(*PARTS)
 
 
 def fingerprint_of(cached: CachedModel) -> bytes:
@@ -29,28 +33,27 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     count too, since they can select another schema.
     """
     # All threads' connections share this dict; to look up a thread's own takes longer.
-    config = connections.settings[cached.alias]
-    now = (
-        config["ENGINE"],
-        config["HOST"],
-        config["PORT"],
-        config["NAME"],
-        config["USER"],
-        config["OPTIONS"],
-        config["TIME_ZONE"],
-        settings.TIME_ZONE,
-        settings.USE_TZ,
-        os.getpid(),  # a database in memory is private to a process
-    )
-    before, fingerprint = _known.get(cached, (None, b""))
-    if before != now:
-        options = dict(config["OPTIONS"])
+    parts = _parts(connections.settings[cached.alias])
+    now = (parts, settings.TIME_ZONE, settings.USE_TZ, _process)
+    known: tuple[Any, bytes] | None = cached.__dict__.get("fingerprint")  # no call for each hit
+    if known is None or known[0] != now:
         database = identity(connections.settings[canonical(cached.alias)])
-        user = (config["USER"], repr(sorted(options.items())))
-        zone = (str(config["TIME_ZONE"]), settings.TIME_ZONE, str(settings.USE_TZ))
-        fingerprint = _digest(cached.model, (*database, *user, *zone))
-        _known[cached] = ((*now[:5], options, *now[6:]), fingerprint)
-    return fingerprint
+        rest = [str(part) for part in (*parts[4:], *now[1:3])]
+        copied = deepcopy(parts)  # OPTIONS can be changed in place
+        known = ((copied, *now[1:]), _digest(cached.model, (*database, *rest)))
+        cached.__dict__["fingerprint"] = known
+    return known[1]
+
+
+_process = object()
+
+
+def _be_another_process() -> None:
+    global _process
+    _process = object()  # a database in memory is private to a process
+
+
+os.register_at_fork(after_in_child=_be_another_process)
 
 
 @memoize

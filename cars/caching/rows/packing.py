@@ -15,7 +15,6 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import cache as memoize
 from functools import partial
 from operator import itemgetter
 from types import SimpleNamespace
@@ -114,9 +113,9 @@ class _Format:
         self._typed = [kind is not Any for kind in types]
         self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
         self._from_text = [_from_text(field) for field in self._fields]
-        self._decode: Callable[[bytes], tuple[Any, ...]] = msgspec.msgpack.Decoder(
-            tuple.__class_getitem__(tuple(types)), ext_hook=self._read_extension
-        ).decode
+        row_type: Any = tuple[tuple(types)]  # type: ignore[misc]  # known at run time only
+        decoder = msgspec.msgpack.Decoder(row_type, ext_hook=self._read_extension)
+        self._decode: Callable[[bytes], tuple[Any, ...]] = decoder.decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
         data = _encode(
@@ -155,7 +154,11 @@ class _Format:
         return self._from_text[code + FIRST_CODE](str(data, "utf-8"))
 
 
-_format_of = memoize(_Format)
+def _format_of(cached: CachedModel) -> _Format:
+    known: _Format | None = cached.__dict__.get("format")  # no call for each hit
+    if known is None:
+        known = cached.__dict__["format"] = _Format(cached)
+    return known
 
 
 def _type_of(field: "Field[Any, Any]") -> Any:
