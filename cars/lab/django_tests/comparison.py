@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 from functools import cache as memoize
+from typing import Any
 
 from django.apps import apps
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 
 from cars.caching.events import FILLED, Event
@@ -59,15 +60,19 @@ class Comparison:
     def _differences(self, model: type[Model], alias: str, keys: set[str]) -> list[str]:
         cached = cached_model(model, alias)
         # Django's own QuerySet leaves no rows out, and knows nothing of the cache.
-        rows = {cached.key(row.pk): row for row in QuerySet(model, using=alias).order_by()}
+        rows: dict[str, Model] = {
+            cached.key(row.pk): row for row in QuerySet(model, using=alias).order_by()
+        }
         if not rows and not keys:
             return []
         self.rows += len(rows)
         pks = [row.pk for row in rows.values()]
-        manager = model._base_manager.db_manager(alias)
+        manager: Any = model._base_manager.db_manager(alias)
         served = {cached.key(row.pk): row for row in manager.cache_many(pks).values()}
-        # The keys of other databases look like none of this one, and are misses.
-        standing = look_up_many(cached, keys - served.keys())
+        # A key ends in the alias of its database, unless that is the default one.
+        database = "" if alias == DEFAULT_DB_ALIAS else alias
+        own = {key for key in keys if key.partition("@")[2] == database}
+        standing = look_up_many(cached, own - served.keys())
         return [
             *(f"{key} isn't served" for key in rows.keys() - served.keys()),
             *(f"{key} is served, but it was deleted" for key in standing if key not in rows),

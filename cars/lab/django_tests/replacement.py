@@ -5,6 +5,8 @@ the manager of a model that declares none, and the class that custom managers an
 `from_queryset()` and `as_manager()` derive from. Managers that derive from BaseManager stay.
 """
 
+from typing import Any
+
 from django.apps import AppConfig
 from django.db import models
 from django.db.models import base, manager, options
@@ -42,5 +44,6 @@ def replace() -> None:
     # So that migrations find it by its name, as they find Django's.
     Replacement.__module__ = manager.__name__
     Replacement.__name__ = Replacement.__qualname__ = "Manager"
-    for module in (models, base, manager, options):
+    modules: list[Any] = [models, base, manager, options]
+    for module in modules:
         module.Manager = Replacement

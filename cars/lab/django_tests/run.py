@@ -7,13 +7,14 @@ import os
 import sys
 import tempfile
 from argparse import ArgumentParser
+from importlib import import_module
 from typing import Any
 
 
 def main(labels: list[str], plain: bool = False) -> int:
     """Run the tests of `labels`; return how many have failed. With `plain`, as Django does."""
     os.environ["DJANGO_SETTINGS_MODULE"] = f"{__package__}.settings"
-    import runtests  # in the working directory
+    runtests: Any = import_module("runtests")  # in the working directory
 
     if not plain:
         from .replacement import CachingConfig, replace

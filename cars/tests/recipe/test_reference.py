@@ -28,6 +28,7 @@ NO_LITERAL = object()  # the value of a constant that the test can't compare
 COMMANDS = {
     "verify_cache": "cars.caching",
     "demo": "cars",
+    "django_tests": "cars",
     "import_cars": "cars",
     "interleavings": "cars",
     "make_cars": "cars",
