@@ -60,9 +60,8 @@ class Comparison:
     def _differences(self, model: type[Model], alias: str, keys: set[str]) -> list[str]:
         cached = cached_model(model, alias)
         # Django's own QuerySet leaves no rows out, and knows nothing of the cache.
-        rows: dict[str, Model] = {
-            cached.key(row.pk): row for row in QuerySet(model, using=alias).order_by()
-        }
+        found: QuerySet[Model] = QuerySet(model, using=alias)
+        rows = {cached.key(row.pk): row for row in found.order_by()}
         if not rows and not keys:
             return []
         self.rows += len(rows)

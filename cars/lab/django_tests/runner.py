@@ -10,8 +10,11 @@ from django.apps import apps
 from django.core.cache import caches
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TestCase, TransactionTestCase
-from django.test.runner import DiscoverRunner, iter_test_cases
-from django.test.utils import CaptureQueriesContext
+from django.test.runner import DiscoverRunner
+from django.test.utils import (  # type: ignore[attr-defined]  # the last one is not in the stubs
+    CaptureQueriesContext,
+    iter_test_cases,
+)
 
 from cars.caching import events
 
