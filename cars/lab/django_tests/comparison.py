@@ -60,14 +60,14 @@ class Comparison:
     def _differences(self, model: type[Model], alias: str, keys: set[str]) -> list[str]:
         cached = cached_model(model, alias)
         # Django's own QuerySet leaves no rows out, and knows nothing of the cache.
-        found: QuerySet[Model] = QuerySet(model, using=alias)
-        rows = {cached.key(row.pk): row for row in found.order_by()}
-        if not rows and not keys:
+        found: list[Model] = list(QuerySet(model, using=alias).order_by())
+        if not found and not keys:
             return []
-        self.rows += len(rows)
-        pks = [row.pk for row in rows.values()]
+        self.rows += len(found)
         manager: Any = model._base_manager.db_manager(alias)
-        served = {cached.key(row.pk): row for row in manager.cache_many(pks).values()}
+        rows = {cached.key(row.pk): row for row in found}
+        served = manager.cache_many([row.pk for row in found])
+        served = {cached.key(row.pk): row for row in served.values()}
         # A key ends in the alias of its database, unless that is the default one.
         database = "" if alias == DEFAULT_DB_ALIAS else alias
         own = {key for key in keys if key.partition("@")[2] == database}

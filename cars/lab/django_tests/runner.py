@@ -11,10 +11,7 @@ from django.core.cache import caches
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TestCase, TransactionTestCase
 from django.test.runner import DiscoverRunner
-from django.test.utils import (  # type: ignore[attr-defined]  # the last one is not in the stubs
-    CaptureQueriesContext,
-    iter_test_cases,
-)
+from django.test.utils import CaptureQueriesContext
 
 from cars.caching import events
 
@@ -36,7 +33,7 @@ class Runner(DiscoverRunner):
     def build_suite(self, *args: Any, **kwargs: Any) -> TestSuite:
         """Return the suite of the tests to run, each prepared to compare."""
         reasons = left_out()
-        tests = list(iter_test_cases(super().build_suite(*args, **kwargs)))
+        tests: list[Any] = list(super().build_suite(*args, **kwargs))
         self.without: dict[str, str] = {}
         self.uncounted: dict[str, str] = {}
         self.comparisons: list[Comparison] = []

@@ -8,14 +8,16 @@ from typing import Any
 
 from carsite.environment import env
 
+NAMES = {"default": "django_tests", "other": "django_tests_other"}  # of the databases
+
 
 def databases(url: str) -> dict[str, dict[str, Any]]:
     """Return Django's DATABASES: two on the PostgreSQL at `url`, or without it two of SQLite."""
-    # Not with the options of the site's SQLite, which change how transactions begin.
-    sqlite = {"ENGINE": "django.db.backends.sqlite3"}
-    config = env.database("DATABASE_URL") if url else sqlite
-    names = {"default": "django_tests", "other": "django_tests_other"}
-    return {alias: {**config, "TEST": {"NAME": names[alias]}} if url else sqlite for alias in names}
+    if not url:
+        # Not with the options of the site's SQLite, which change how transactions begin.
+        return {alias: {"ENGINE": "django.db.backends.sqlite3"} for alias in NAMES}
+    config = env.database("DATABASE_URL")
+    return {alias: {**config, "TEST": {"NAME": name}} for alias, name in NAMES.items()}
 
 
 def caches(servers: list[str]) -> dict[str, dict[str, Any]]:
