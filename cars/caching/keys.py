@@ -38,6 +38,8 @@ def _text(field: "Field[Any, Any]", pk: Any) -> str:
         value = value.astimezone(UTC)
     elif isinstance(value, memoryview):
         value = bytes(value)
+    elif isinstance(value, float):
+        value += 0.0  # -0.0 equals 0.0
     elif isinstance(value, str):  # an Enum of strings is what it stands for
         value = str.__str__(value)
     elif isinstance(value, int) and not isinstance(value, bool):

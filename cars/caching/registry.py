@@ -107,9 +107,14 @@ def cached_model(
 
     It reads instances of `instance_class`, a proxy of `model`, or else of `model` itself.
 
-    Raises ImproperlyConfigured if its manager was added after the class was made.
+    Raises ImproperlyConfigured if its manager was added after the class was made, and for the
+    historical models of migrations.
     """
     if model not in _configs:
+        if model.__module__ == "__fake__":
+            raise ImproperlyConfigured(
+                f"{model._meta.label} is not cached: it is a historical model. Use get()."
+            )
         raise ImproperlyConfigured(
             f"{model._meta.label} is not cached: its CacheManager was added after the class was "
             "made, so the cache isn't told of writes. Declare the manager in the class body."

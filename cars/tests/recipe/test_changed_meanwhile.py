@@ -142,13 +142,13 @@ if connection.vendor == "postgresql":
     # SQLite lets no other connection write while a transaction is open.
 
     class ChangedInTransactionTests(ChangedMeanwhileTests):
-        """The same right before the UPDATE: the transaction is open and the rows are held."""
+        """The same right before the statement, when the transaction is open."""
 
         def between(self, write):
             todo = [write]
 
             def executing(execute, sql, params, many, context):
-                if todo and sql.startswith('UPDATE "zoo_plain"'):
+                if todo and sql.startswith(('UPDATE "zoo_plain"', 'DELETE FROM "zoo_plain"')):
                     write_on_another_connection(todo.pop())
                 return execute(sql, params, many, context)
 
