@@ -2,12 +2,12 @@
 
 from collections.abc import Iterable
 from functools import cache as memoize
-from typing import Any
 
 from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 
+from cars.caching import CacheManager
 from cars.caching.events import FILLED, Event
 from cars.caching.protocol import look_up_many
 from cars.caching.registry import cached_model, cached_models
@@ -64,9 +64,11 @@ class Comparison:
         if not found and not keys:
             return []
         self.rows += len(found)
-        manager: Any = model._base_manager.db_manager(alias)
+        # The model's managers may leave rows out, and then refuse.
+        manager = CacheManager()
+        manager.model = model
         rows = {cached.key(row.pk): row for row in found}
-        served = manager.cache_many([row.pk for row in found])
+        served = manager.db_manager(alias).cache_many([row.pk for row in found])
         served = {cached.key(row.pk): row for row in served.values()}
         # A key ends in the alias of its database, unless that is the default one.
         database = "" if alias == DEFAULT_DB_ALIAS else alias
