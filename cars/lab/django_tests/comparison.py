@@ -7,11 +7,11 @@ from django.apps import apps
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 
-from cars.caching import CacheManager
 from cars.caching.events import FILLED, Event
 from cars.caching.protocol import look_up_many
 from cars.caching.registry import cached_model, cached_models
 from cars.caching.rows import is_same
+from cars.caching.transactions import read_many
 
 
 class Comparison:
@@ -64,12 +64,10 @@ class Comparison:
         if not found and not keys:
             return []
         self.rows += len(found)
-        # The model's managers may leave rows out, and then refuse.
-        manager = CacheManager()
-        manager.model = model
         rows = {cached.key(row.pk): row for row in found}
-        served = manager.db_manager(alias).cache_many([row.pk for row in found])
-        served = {cached.key(row.pk): row for row in served.values()}
+        # What cache_many() calls; it takes only pks that can be hashed, as in_bulk() does, and some
+        # managers refuse it.
+        served = read_many(cached, {key: row.pk for key, row in rows.items()})
         # A key ends in the alias of its database, unless that is the default one.
         database = "" if alias == DEFAULT_DB_ALIAS else alias
         own = {key for key in keys if key.partition("@")[2] == database}
