@@ -62,7 +62,7 @@ def _key(instance: models.Model) -> str:
 def _give_base_manager(model: ModelClass) -> None:
     """Let Django's own writes (SET_NULL, related `add`) go through a QuerySet that holds."""
     meta: Any = model._meta
-    if meta.base_manager_name is None:
+    if meta.base_manager.name == "_base_manager":  # neither named nor inherited
         for manager in meta.managers:
             if isinstance(manager, CacheManager) and not has_own_queryset(manager):
                 meta.base_manager_name = manager.name

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
+from django.core.exceptions import ValidationError
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.expressions import DatabaseDefault
 
@@ -64,8 +65,14 @@ def pks_of(instance: Model, alias: str) -> list[Any]:
             named = {field.attname: value for field, value in zip(fields, values, strict=True)}
             rows: QuerySet[Model] = QuerySet(model, using=alias).filter(**named)
             pks += rows.order_by().values_list("pk", flat=True)
-        elif None not in (
-            field.get_prep_value(value) for field, value in zip(fields, values, strict=True)
-        ):
+        elif all(map(_is_known, fields, values)):
             pks.append(values[0] if len(values) == 1 else tuple(values))
-    return list(dict.fromkeys(pks))
+    return pks
+
+
+def _is_known(field: "Field[Any, Any]", value: Any) -> bool:
+    """Is `value` a pk? Some fields return values that they don't take: those have no key."""
+    try:
+        return field.get_prep_value(value) is not None
+    except (TypeError, ValueError, ValidationError):
+        return False
