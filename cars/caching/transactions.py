@@ -1,6 +1,6 @@
 """When a writer's holds are taken, released and withdrawn: how each transaction ended.
 
-A release belongs after the COMMIT, and Django has a hook for that. Django tells nobody of a
+A release belongs after the COMMIT, and Django has a hook for that. It has none for a
 rollback; and the hook doesn't run when a savepoint is rolled back, or when another hook raises
 first. So the connection remembers its Transaction, and at the next use of the cache, and at the end
 of the request, it is looked at again: is it certain by now how it ended?
