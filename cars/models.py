@@ -39,10 +39,15 @@ class Car(models.Model):
         VAN = "van", "Van"
 
     make = models.CharField(
-        max_length=255, validators=[no_null_characters], help_text="Who built it, as in Toyota."
+        max_length=255,
+        validators=[no_null_characters],
+        help_text="The manufacturer, for example Toyota.",
     )
     model = models.CharField(
-        max_length=255, blank=True, validators=[no_null_characters], help_text="As in Avensis."
+        max_length=255,
+        blank=True,
+        validators=[no_null_characters],
+        help_text="The name of the model, for example Avensis.",
     )
     year = models.PositiveSmallIntegerField(
         null=True,
@@ -52,17 +57,17 @@ class Car(models.Model):
             MinValueValidator(FIRST_YEAR, "No car is older than %(limit_value)s."),
             MaxValueValidator(next_year, "No car is newer than %(limit_value)s."),
         ],
-        help_text="The year it was built.",
+        help_text="The year of construction.",
     )
     body = models.CharField(
-        max_length=20, blank=True, choices=Body, db_index=True, help_text="Its shape."
+        max_length=20, blank=True, choices=Body, db_index=True, help_text="The body style."
     )
     origin = models.CharField(
         max_length=60,
         blank=True,
         db_index=True,
         validators=[no_null_characters],
-        help_text="The country of its maker.",
+        help_text="The country of the manufacturer.",
     )
     mileage = models.PositiveIntegerField(
         null=True,

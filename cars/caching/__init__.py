@@ -1,8 +1,8 @@
-"""Django objects in Memcached, kept right by signals: the recipe.
+"""Django objects in Memcached, kept up to date by signals: the recipe.
 
 Put `objects = CacheManager()` on a model. Then `Model.objects.cache(pk)` reads through the cache,
-and saves, deletes and updates keep the cache right. To use it in another project, copy this folder.
-It needs Django, pymemcache and msgspec.
+and saves, deletes and updates keep the cache up to date. To use it in another project, copy this
+folder. It needs Django, pymemcache and msgspec.
 
 What is where, in reading order; each module imports only modules further down:
 

@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class CachingConfig(AppConfig):
-    """The recipe as an app of its own, under the name that its folder has."""
+    """The recipe as a Django app, under the name of its folder."""
 
     name = __package__
     label = "caching"

@@ -81,7 +81,7 @@ class Seen(NamedTuple):
 class Swap(NamedTuple):
     """Put `value` for `timeout` seconds in place of what was `seen`; EXPIRE removes the entry.
 
-    As in Django, a timeout of None is for ever, and one of 0 or less not at all.
+    As in Django, a timeout of None means forever, and one of 0 or less not at all.
     """
 
     seen: Seen

@@ -1,4 +1,4 @@
-"""What happened to the objects, for whoever listens.
+"""Events: what happened to the rows, for listeners.
 
 with events.listen(print):
     Car.objects.cache(1)
@@ -17,19 +17,19 @@ HIT = "hit"  # the row was in the cache
 MISS = "miss"  # it was not; the database was asked
 HELD = "held"  # a writer holds it; the database was asked
 WAITED = "waited"  # another reader was filling it; it came from the cache then
-GIVEN_UP = "given up"  # as `waited`, but in vain; the database was asked
+GIVEN_UP = "given up"  # as `waited`, but the row did not come in time; the database was asked
 
 LOOKUPS = (HIT, MISS, HELD, WAITED, GIVEN_UP)
 
 # What else happens.
-FILLED = "filled"  # the row was put into the cache, by a reader or when a writer was done
-EXPIRED = "expired"  # there is no such row, or it can't be put: the entry was taken out
-REFUSED = "refused"  # others' changes came first, too many times: a mark stays to its deadline
+FILLED = "filled"  # a reader or the release of a writer put the row into the cache
+EXPIRED = "expired"  # there is no such row, or it can't be stored: the entry was removed
+REFUSED = "refused"  # others changed the entry too often: a hold stays until its deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One outcome: what happened to the object under `key`, and how many seconds it took."""
+    """One outcome: what happened to the row under `key`, and how many seconds it took."""
 
     outcome: str
     key: str
@@ -39,7 +39,7 @@ class Event:
 
 Listener = Callable[[Event], None]
 
-# By context, so that one request never hears of another's objects.
+# By context, so that the listener of one request gets no events of another.
 _listeners: ContextVar[tuple[Listener, ...]] = ContextVar("listeners", default=())
 
 
@@ -54,7 +54,7 @@ def listen(listener: Listener) -> Iterator[None]:
 
 
 def tell(outcome: str, model: type[Model], started: float, *keys: str) -> None:
-    """Tell the listeners how each key ended; `started` is what `perf_counter()` said before."""
+    """Tell the listeners how each key ended; `started` is the time before, by `perf_counter()`."""
     if listeners := _listeners.get():
         seconds = perf_counter() - started
         for key in keys:

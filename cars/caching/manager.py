@@ -17,11 +17,11 @@ _PLAIN = models.Manager.get_queryset  # returns all rows
 
 
 class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore[misc]  # dynamic
-    """A manager that reads rows through the cache, and keeps the cache right for every writer.
+    """A manager that reads rows through the cache, and keeps the cache up to date for all writers.
 
     `timeout`: seconds that a row stays if nothing writes it; default one hour. As in Django, None
-    is for ever, and 0 or less not at all.
-    `prefix`: what its keys begin with; needed by the second of two models of one name.
+    means forever, and 0 or less not at all.
+    `prefix`: what its keys begin with; needed by the second of two models with one name.
     `cache`: which of Django's CACHES; default "default".
 
     It gives its model a method `key()`, unless it has one: the key of the row in the cache.
@@ -74,7 +74,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         rows = {}
         for pk, key in keys.items():
             if key in found and (has is None or has(found[key])):
-                # "1" and 1 are one row, but each gets an instance of its own.
+                # "1" and 1 are one row, but each gets another instance.
                 rows[pk] = copy(found[key]) if key in given else found[key]
                 given.add(key)
         return rows
@@ -137,7 +137,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         values = [
             (getattr(instance, a.attname), getattr(self.instance, b.attname)) for a, b in pairs
         ]
-        refers = all(ours == theirs and ours is not None for ours, theirs in values)
+        refers = all(value == pk and value is not None for value, pk in values)
         if refers:
             self.field.set_cached_value(instance, self.instance)  # as Django does
         return refers

@@ -15,12 +15,12 @@ else:
 class FreshCacheMixin(Base):
     """Gives each test of a TransactionTestCase an empty cache, and leaves the server as it is.
 
-    Before such a test Django empties the tables where no signal tells of it, so that the rows of
-    the test before would still be served. A TestCase needs no mixin.
+    After each such test Django empties the tables without signals. So the next test would still be
+    served the cached rows. A TestCase needs no mixin.
     """
 
     def setUp(self) -> None:
-        # A version of the keys that nobody else has.
+        # A version of the keys that is used nowhere else.
         version = {"VERSION": randbits(32)}
         fresh = {name: config | version for name, config in settings.CACHES.items()}
         self.enterContext(self.settings(CACHES=fresh))

@@ -3,7 +3,7 @@
 `python -m cars.lab.paths` prints them as cars/caching/__init__.py shows them, each with the number
 of files and functions; with `--all` it prints every function of the recipe.
 
-It runs in a process of its own, on a database and a cache of its own.
+It runs in a new process, on a new database and a new cache.
 """
 
 import os

@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
                 (
                     "make",
                     models.CharField(
-                        help_text="Who built it, as in Toyota.",
+                        help_text="The manufacturer, for example Toyota.",
                         max_length=255,
                         validators=[
                             django.core.validators.ProhibitNullCharactersValidator(
@@ -37,7 +37,7 @@ class Migration(migrations.Migration):
                     "model",
                     models.CharField(
                         blank=True,
-                        help_text="As in Avensis.",
+                        help_text="The name of the model, for example Avensis.",
                         max_length=255,
                         validators=[
                             django.core.validators.ProhibitNullCharactersValidator(
@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
                     models.PositiveSmallIntegerField(
                         blank=True,
                         db_index=True,
-                        help_text="The year it was built.",
+                        help_text="The year of construction.",
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(
@@ -79,7 +79,7 @@ class Migration(migrations.Migration):
                             ("van", "Van"),
                         ],
                         db_index=True,
-                        help_text="Its shape.",
+                        help_text="The body style.",
                         max_length=20,
                     ),
                 ),
@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         blank=True,
                         db_index=True,
-                        help_text="The country of its maker.",
+                        help_text="The country of the manufacturer.",
                         max_length=60,
                         validators=[
                             django.core.validators.ProhibitNullCharactersValidator(

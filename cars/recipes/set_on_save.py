@@ -1,4 +1,4 @@
-"""The recipe of 2009, unchanged but for the Python version: to compare `cars.caching` with.
+"""The recipe of 2009, ported to Python 3, to compare `cars.caching` with.
 
 From "Caching and signals" by Andy McKay (djangozen.com, 2009). It is short, and it serves stale
 objects: `manage.py storm --recipe 2009` counts them. Don't use it; use `cars.caching`.

@@ -93,13 +93,13 @@ def storm(
     inspector = len(roles)  # the number under which rows are created, lost and looked at
     record = Record(context, ROWS, processes=len(roles) + 1)
     stop = context.Event()
-    told: SimpleQueue[str] = context.SimpleQueue()
+    wrong_reads: SimpleQueue[str] = context.SimpleQueue()
     port = servers.free_port()
     with servers.postgresql() as url:
         environ = ENVIRON | {"DATABASE_URL": url, "MEMCACHED_SERVERS": f"127.0.0.1:{port}"}
 
         def start(role: str, process: int) -> BaseProcess:
-            task = record, recipe, process, seed, stop, told
+            task = record, recipe, process, seed, stop, wrong_reads
             child = context.Process(target=_child, args=(role, environ, task), daemon=True)
             child.start()
             return child
@@ -132,8 +132,8 @@ def storm(
     stale_at_rest = counts["stale"] - while_running
     counts["stale"] = while_running
     examples = []
-    while not told.empty():
-        examples.append(told.get())
+    while not wrong_reads.empty():
+        examples.append(wrong_reads.get())
     return Figures(counts, stale_at_rest, examples)
 
 

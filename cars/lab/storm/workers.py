@@ -35,7 +35,7 @@ class Task(NamedTuple):
     process: int
     seed: int
     stop: Event
-    told: SimpleQueue[str]  # the described wrong reads
+    wrong_reads: SimpleQueue[str]  # the described wrong reads
 
 
 class Undone(Exception):
@@ -188,7 +188,7 @@ class Worker:
         self.count(verdict)
         if verdict != EXCUSED and self.examples:
             self.examples -= 1
-            self.task.told.put(
+            self.task.wrong_reads.put(
                 f"{verdict}, {what} by process {self.task.process}: row {row} as write {number}"
                 f" left it; now {self.record.known(row)}"
             )

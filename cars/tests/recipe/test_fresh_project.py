@@ -351,11 +351,11 @@ class MessagesTests(SimpleTestCase):
         )
 
     def test_every_log_line(self):
-        told = {(row[0].strip("`"), row[1]) for row in self.rows("Log lines")}
-        self.assertEqual(told, log_lines())
+        listed = {(row[0].strip("`"), row[1]) for row in self.rows("Log lines")}
+        self.assertEqual(listed, log_lines())
 
     def test_every_exception(self):
-        told = {
+        listed = {
             (row[0].strip("`"), row[1].replace("Model.", "")) for row in self.rows("Exceptions")
         }
-        self.assertEqual(told, exceptions())
+        self.assertEqual(listed, exceptions())

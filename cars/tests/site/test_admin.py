@@ -11,14 +11,14 @@ from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
 from cars.models import Car
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 
 URL = "/admin/cars/car/"
 
 
 class AdminTests(TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.client.force_login(User.objects.create_superuser("root"))
 
     def act(self, action, *cars):
@@ -34,7 +34,7 @@ class AdminTests(TestCase):
     def test_a_column_shows_which_cars_are_cached(self):
         for make in ("Toyota", "Volvo"):
             Car.objects.create(make=make)
-        forget()
+        empty_cache()
         Car.objects.cache(Car.objects.get(make="Volvo").pk)
         self.assertEqual(self.cached(), {"Toyota": False, "Volvo": True})
         self.assertContains(self.client.get(URL), "Cached?")
@@ -71,7 +71,7 @@ class AdminTests(TestCase):
 
     def test_cars_are_put_into_the_cache(self):
         cars = [Car.objects.create(make="Toyota") for _ in range(3)]
-        forget()
+        empty_cache()
         with patch("cars.admin.BATCH", 2):
             page = self.act("put_into_cache", *cars)
         self.assertContains(page, "3 cars were put into the cache.")

@@ -18,7 +18,7 @@ from django.urls import NoReverseMatch, reverse
 from cars.lab.servers import has_memcached
 from cars.management.commands.screenshots import BROWSERS
 from cars.models import Car
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.other_clients import on_disk
 
 try:
@@ -54,7 +54,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         expect.set_options(timeout=TIMEOUT)
 
     def setUp(self):
-        forget()
+        empty_cache()
         self.car = Car.objects.create(make="Toyota", model="Avensis", year=2011, price=4200)
         self.other = Car.objects.create(make="Volvo", model="P1800", year=1966)
         self.staff = User.objects.create_superuser("root", password=PASSWORD)
@@ -128,7 +128,7 @@ class JourneyTests(BrowserTestCase):
             expect(page.locator(".origin .badge")).to_have_text("hit")  # filled by the release
 
     def test_both_panels_show_a_miss_then_a_hit(self):
-        forget()
+        empty_cache()
         with self.visitor() as page:
             for outcome, calls in (("miss, filled", "0 1"), ("hit", "1 0")):
                 page.goto(self.car.get_absolute_url())

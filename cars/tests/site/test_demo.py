@@ -83,7 +83,7 @@ class DemoTests(SimpleTestCase):
                 **environ,
             },
         )
-        # Not communicate(), which waits for ever if a leftover process keeps the output open.
+        # Not communicate(), which waits forever if a leftover process keeps the output open.
         self.addCleanup(demo.process.stdout.close)
         self.addCleanup(demo.process.wait, 20)
         self.addCleanup(demo.process.terminate)

@@ -11,7 +11,7 @@ from django.urls import reverse
 from cars.caching import CacheManager
 from cars.lab import servers
 from cars.models import Car
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 from carsite import settings as site
 
 
@@ -24,7 +24,7 @@ class PageCase(TestCase):
     """A test case with an empty cache; `log_in()` logs in a user with the given permissions."""
 
     def setUp(self):
-        forget()
+        empty_cache()
 
     def log_in(self, *permissions):
         user = User.objects.create_user("user")
@@ -133,7 +133,7 @@ class ListTests(PageCase):
 class DetailTests(PageCase):
     def test_the_first_read_is_a_miss_and_the_second_a_hit(self):
         car = Car.objects.create(make="Toyota", model="Avensis")
-        forget()
+        empty_cache()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
         self.assertContains(first, "read from the database and put into the cache")
         self.assertContains(second, "read from the cache in ")

@@ -20,7 +20,7 @@ from cars.caching import events
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.insight.lookups import Covered
 from cars.models import Car
-from cars.tests.support.caches import forget
+from cars.tests.support.caches import empty_cache
 
 if "debug_toolbar" in settings.INSTALLED_APPS:
     from debug_toolbar.store import get_store
@@ -36,7 +36,7 @@ needs_the_toolbar = skipUnless(
 @override_settings(DEBUG=True)
 class ObjectsPanelTests(TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
         self.car = Car.objects.create(make="Toyota")
         self.url = self.car.get_absolute_url()
 
@@ -59,7 +59,7 @@ class ObjectsPanelTests(TestCase):
         return [(key, outcome) for key, outcome, *_ in self.rows(page)]
 
     def test_the_panel_shows_a_filled_miss_then_a_hit(self):
-        forget()
+        empty_cache()
         first, second = (self.client.get(self.url) for _ in range(2))
         self.assertEqual(self.outcomes(first), [(self.car.key(), "miss, filled")])
         self.assertEqual(self.outcomes(second), [(self.car.key(), "hit")])
@@ -72,7 +72,7 @@ class ObjectsPanelTests(TestCase):
         self.assertRegex(time, r"^\d+\.\d\d ms$")
 
     def test_a_fill_by_another_reader_that_takes_too_long_is_named(self):
-        forget()
+        empty_cache()
         cache.cas_many({self.car.key(): Swap(ABSENT, Lease("another reader's"), 60)})
         with self.settings(CACHING_WAIT=0.01):
             page = self.client.get(self.url)
@@ -101,7 +101,7 @@ class ObjectsPanelTests(TestCase):
         self.assertEqual(self.fetch(page), before)
 
     def test_every_response_has_a_server_timing_with_hits_misses_and_time(self):
-        forget()
+        empty_cache()
         first, second = (self.client.get(self.url) for _ in range(2))
         pages = (first, second, self.client.get("/healthz"))
         pattern = r'cache;desc="([^"]*)";dur=(0\.00$)?'

@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import TestCase, override_settings
 
 from cars.models import Car
-from cars.tests.support.caches import MemcachedMixin, forget
+from cars.tests.support.caches import MemcachedMixin, empty_cache
 
 WITHOUT_DEBUG = """
 import django
@@ -50,7 +50,7 @@ class WithoutDebugTests(TestCase):
 @override_settings(DEBUG=True)
 class ToolbarTests(MemcachedMixin, TestCase):
     def setUp(self):
-        forget()
+        empty_cache()
 
     def panel(self, page, panel):
         """Return the HTML of a panel, fetched as the toolbar's script does."""
@@ -68,7 +68,7 @@ class ToolbarTests(MemcachedMixin, TestCase):
 
     def test_the_cache_panel_shows_a_miss_then_a_hit_without_a_select(self):
         car = Car.objects.create(make="Toyota")
-        forget()
+        empty_cache()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
         self.assertEqual(self.hits_and_misses(first), (0, 1))
         self.assertIn("cars_car", self.panel(first, "SQLPanel"))

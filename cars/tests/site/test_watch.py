@@ -19,7 +19,7 @@ from cars.caching.registry import cached_model
 from cars.insight.watch import server, stream, views
 from cars.lab import servers
 from cars.models import Car
-from cars.tests.support.caches import forget, on_servers
+from cars.tests.support.caches import empty_cache, on_servers
 from cars.tests.support.watching import Events, WatchTestCase, close
 from carsite.toolbar import show_toolbar
 
@@ -29,7 +29,7 @@ from . import test_demo
 class StreamTests(WatchTestCase):
     def test_a_save_shows_as_a_hold_and_a_row_and_the_next_read_as_found(self):
         car = Car.objects.create(make="Toyota")
-        forget()
+        empty_cache()
         events = self.watch()
         car.make = "Volvo"
         car.save()

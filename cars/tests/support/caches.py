@@ -1,4 +1,4 @@
-"""The cache of the tests: a new Memcached, or keys that no one else uses on a running one."""
+"""The cache of the tests: a new Memcached, or unused keys on a running one."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,9 +25,6 @@ def empty_cache() -> None:
     """Let the tests see an empty cache, without touching other entries on the same server."""
     global _generation
     _generation += 1
-
-
-forget = empty_cache  # the name that the tests of the site use
 
 
 @contextmanager
