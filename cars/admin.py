@@ -1,4 +1,4 @@
-"""The admin for cars: which cars are cached, and actions that change this."""
+"""The admin for cars: which cars are cached, and actions that change this. Accounts below."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -7,12 +7,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.cache import cache
 from django.db.models import F, QuerySet
 from django.db.models.functions import Round
 from django.http import HttpRequest
 from django.utils import timezone
 
+from .admin_site import StrictAdmin
 from .caching.inspection import inspect
 from .models import Car
 
@@ -38,7 +41,7 @@ class NamedFilter(admin.AllValuesFieldListFilter):
 
 
 @admin.register(Car)
-class CarAdmin(admin.ModelAdmin):
+class CarAdmin(StrictAdmin):
     """Shows which cars are cached: a column in the list, and on each car's page its entry."""
 
     list_display = ["name", "year", "body", "origin", "mileage", "price", "cached"]
@@ -115,3 +118,16 @@ class CarAdmin(admin.ModelAdmin):
     def _done(self, request: HttpRequest, count: int, done: str) -> None:
         noun = "car was" if count == 1 else "cars were"
         self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class StrictUserAdmin(StrictAdmin, UserAdmin):
+    """The accounts."""
+
+
+@admin.register(Group)
+class StrictGroupAdmin(StrictAdmin, GroupAdmin):
+    """The groups of accounts."""

@@ -11,6 +11,8 @@ env = Env()
 host_pattern = re.compile(r"[\w.-]+|\[[\da-f:.]+\]", re.ASCII | re.IGNORECASE)
 origin_pattern = re.compile(r"https?://(\*\.)?[^\s/*]+", re.ASCII)
 
+key_prefix_pattern = re.compile(r"[\w.-]{1,50}", re.ASCII)  # Memcached's keys have 250 bytes
+
 
 def items(value: str) -> list[str]:
     """Return the parts of `value`, which are separated by commas."""
@@ -46,6 +48,14 @@ def origins(value: str) -> list[str]:
         if not origin_pattern.fullmatch(item):
             raise EnvError(f"{item!r} is not an origin, for example https://cars.example.com.")
     return items(value)
+
+
+@env.parser_for("key_prefix")
+def key_prefix(value: str) -> str:
+    """Return `value`, which the keys in Memcached begin with; raise EnvError if it can't."""
+    if not key_prefix_pattern.fullmatch(value):
+        raise EnvError(f"{value!r} is not 1 to 50 letters, digits or any of _.-, like cars-a.")
+    return value
 
 
 @env.parser_for("database")

@@ -1,5 +1,6 @@
 """The one settings file, read from the environment; README.md lists the variables."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ try:
     CSRF_TRUSTED_ORIGINS = env.origins("DJANGO_CSRF_TRUSTED_ORIGINS", "")
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
     MEMCACHED_SERVERS = env.servers("MEMCACHED_SERVERS", "")
+    CACHE_KEY_PREFIX = env.key_prefix("CACHE_KEY_PREFIX", "carsite")
+    LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
 
@@ -37,13 +40,13 @@ def caches(servers: list[str]) -> dict[str, dict[str, Any]]:
     if servers:
         where = {"BACKEND": "cars.caching.backends.MemcachedCache", "LOCATION": servers}
     # Only rows and plain data can be stored: so nothing that is read is unpickled.
-    return {"default": {**where, "KEY_PREFIX": "carsite", "OPTIONS": {"pickle": False}}}
+    return {"default": {**where, "KEY_PREFIX": CACHE_KEY_PREFIX, "OPTIONS": {"pickle": False}}}
 
 
 CACHES = caches(MEMCACHED_SERVERS)
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "cars.admin_site.SiteConfig",  # django.contrib.admin
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -130,6 +133,17 @@ WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+}
+
+# Everything goes to stderr. Django's handlers would write it twice with debug, and not at all
+# without.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"()": "carsite.logs.Formatter", "one_line": not DEBUG}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": LOG_LEVEL},
+    "loggers": {"django": {"handlers": [], "level": "NOTSET"}},
 }
 
 # Everything comes from the site itself, and nothing is inline. The admin uses data: images.

@@ -9,9 +9,6 @@ from cars import views
 
 handler404 = "cars.errors.page_not_found"
 
-admin.site.site_header = admin.site.site_title = "carsite admin"
-admin.site.index_title = "Cars and accounts"
-
 urlpatterns = [
     path("", views.home, name="home"),
     path("cars/", include("cars.urls")),

@@ -13,11 +13,12 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.core.management import BaseCommand, CommandError, call_command
 
+from cars.admin_site import PUBLISHED_ACCOUNT
 from cars.lab import servers
 from cars.models import Car
 from cars.stock.files import SHIPPED
 
-ACCOUNT = PASSWORD = "demo"
+ACCOUNT = PASSWORD = PUBLISHED_ACCOUNT
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 WILDCARD = ("0.0.0.0", "::")
 

@@ -4,12 +4,13 @@ from contextlib import ExitStack
 from decimal import Decimal
 from unittest.mock import patch
 
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.cache import cache, caches
 from django.db import connection
-from django.test import TestCase
+from django.test import TestCase, override_settings
 from django.test.utils import CaptureQueriesContext
 
+from cars.admin_site import PUBLISHED_ACCOUNT
 from cars.models import Car
 from cars.tests.support.caches import empty_cache
 
@@ -121,5 +122,63 @@ class AdminTests(TestCase):
             page = self.client.get(f"{URL}?{query}")
             self.assertEqual([car.make for car in page.context["cl"].result_list], ["Toyota"])
 
+    def test_the_filters_of_accounts_work(self):
+        group = Group.objects.create(name="staff")
+        User.objects.create_user("member").groups.add(group)
+        for query in (f"groups__id__exact={group.pk}", "is_staff__exact=0", "groups__isnull=0"):
+            page = self.client.get(f"/admin/auth/user/?{query}")
+            names = [user.username for user in page.context["cl"].result_list]
+            self.assertEqual(names, ["member"], query)
+
+    def test_a_lookup_that_no_filter_sets_is_a_bad_request(self):
+        for url in (
+            f"{URL}?price__range=9",
+            f"{URL}?make__regex=(",
+            f"{URL}?body__regex=a",
+            f"{URL}?body__exact__regex=a",
+            "/admin/auth/user/?username__regex=(",
+            "/admin/auth/user/?password__startswith=a",
+            "/admin/auth/user/?groups__name__regex=(",
+            "/admin/auth/group/?name__regex=(",
+        ):
+            with self.subTest(url), self.assertLogs("django.security"):
+                answer = self.client.get(url)
+                self.assertContains(answer, "Bad request", status_code=400)
+
+    def test_an_empty_to_field_means_the_pk(self):
+        car = Car.objects.create(make="Toyota")
+        for view in ("change", "delete"):
+            answer = self.client.get(f"{URL}{car.pk}/{view}/?_to_field=")
+            self.assertContains(answer, "Toyota")
+
     def test_a_pk_that_is_too_large_causes_no_error(self):
         self.assertEqual(self.client.get(f"{URL}{2**63}/change/", follow=True).status_code, 200)
+
+
+class PasswordTests(TestCase):
+    new = {"old_password": "old", "new_password1": "n3w-one-2", "new_password2": "n3w-one-2"}
+
+    def change_password(self, name):
+        """Log in as `name`, try to change the password, and return the page that follows."""
+        self.user = User.objects.create_user(name, password="old", is_staff=True)
+        self.client.force_login(self.user)
+        page = self.client.post("/admin/password_change/", self.new, follow=True)
+        self.user.refresh_from_db()
+        return page
+
+    @override_settings(DEBUG=True)
+    def test_the_published_account_keeps_its_password(self):
+        page = self.change_password(PUBLISHED_ACCOUNT)
+        self.assertContains(
+            page, "The password of this account is published and can&#x27;t change."
+        )
+        self.assertTrue(self.user.check_password("old"))
+
+    @override_settings(DEBUG=True)
+    def test_another_account_can_change_its_password(self):
+        self.change_password("jane")
+        self.assertTrue(self.user.check_password("n3w-one-2"))
+
+    def test_without_debug_no_account_is_published(self):
+        self.change_password(PUBLISHED_ACCOUNT)
+        self.assertTrue(self.user.check_password("n3w-one-2"))

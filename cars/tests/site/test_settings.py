@@ -1,6 +1,7 @@
 """The settings that environment variables set, and the errors for invalid values."""
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -16,6 +17,8 @@ VARIABLES = (
     "DJANGO_SETTINGS_MODULE",
     "DATABASE_URL",
     "MEMCACHED_SERVERS",
+    "CACHE_KEY_PREFIX",
+    "DJANGO_LOG_LEVEL",
 )
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "long-and-random-" * 4,
@@ -62,6 +65,8 @@ class SettingsTests(SimpleTestCase):
                 "memcached:11211, 10.0.0.1:11212",
                 ["memcached:11211", "10.0.0.1:11212"],
             ),
+            ("CACHES['default']['KEY_PREFIX']", "CACHE_KEY_PREFIX", "cars-b", "cars-b"),
+            ("LOGGING['root']['level']", "DJANGO_LOG_LEVEL", "warning", logging.WARNING),
             ("DATABASES['default']['NAME']", "DATABASE_URL", "sqlite:////a/b", "/a/b"),
             ("DATABASES['default']['HOST']", "DATABASE_URL", "postgres://u:p@db/cars", "db"),
         ):
@@ -83,6 +88,9 @@ class SettingsTests(SimpleTestCase):
             ("MEMCACHED_SERVERS", "localhost"),
             ("MEMCACHED_SERVERS", "localhost:70000"),
             ("MEMCACHED_SERVERS", "localhost:11211;localhost:11212"),
+            ("CACHE_KEY_PREFIX", "two words"),
+            ("CACHE_KEY_PREFIX", ""),
+            ("DJANGO_LOG_LEVEL", "much"),
         ):
             with self.subTest(variable, value=value):
                 result = python("manage.py", "check", **{variable: value})

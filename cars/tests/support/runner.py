@@ -1,5 +1,6 @@
 """The surroundings of the tests: for `manage.py test`, and by conftest.py for pytest."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,6 +22,8 @@ def surroundings() -> Iterator[None]:
     default = connections.settings["default"]
     archive = {**default, "NAME": f"{default['NAME']}_archive", "TEST": {**default["TEST"]}}
     connections.settings[ARCHIVE] = archive
+    # Many tests ask for pages that answer 4xx, which are warnings here.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     surroundings = {"INSTALLED_APPS": [*settings.INSTALLED_APPS, *APPS]}
     with test_cache():
         with override_settings(**surroundings):
