@@ -70,7 +70,7 @@ def _managers(model: type[Model]) -> Iterator[CheckMessage]:
         for message in _manager(model, manager):
             failed = True
             yield message
-    # The base manager is often one of the others, or becomes one when these are right.
+    # The base manager is often one of the others, or holds when these are right.
     if not failed and base.name not in {manager.name for manager in model._meta.managers}:
         yield from _manager(model, base)
     query = base.get_queryset().query if not failed else None
@@ -103,9 +103,7 @@ def _manager(model: type[Model], manager: Manager[Any]) -> Iterator[CheckMessage
             hint = "Declare the table as a model with a CacheManager, and name it in through=."
         elif manager is model._base_manager:
             name = f"The base manager {manager.name!r}"
-            hint = "Add a CacheManager that leaves no rows out: it becomes the base manager."
-            if model._meta.base_manager_name:
-                hint = "Name a CacheManager that leaves no rows out in Meta.base_manager_name."
+            hint = "Name a CacheManager that leaves no rows out in Meta.base_manager_name."
         yield Error(
             f"{name} writes rows that are cached, and the cache isn't told.",
             hint=hint,

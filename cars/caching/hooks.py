@@ -13,6 +13,7 @@ from django.core.cache import close_caches
 from django.core.signals import request_finished
 from django.db import close_old_connections, models, router
 from django.db.models.fields.related import lazy_related_operation
+from django.db.models.options import Options
 from django.db.models.signals import (
     class_prepared,
     post_delete,
@@ -21,6 +22,7 @@ from django.db.models.signals import (
     pre_save,
 )
 from django.dispatch import receiver
+from django.utils.functional import cached_property
 
 from . import transactions
 from .manager import CacheManager, has_own_queryset
@@ -60,14 +62,28 @@ def _key(instance: models.Model) -> str:
 
 
 def _give_base_manager(model: ModelClass) -> None:
-    """Let Django's own writes (SET_NULL, related `add`) go through a QuerySet that holds."""
     meta: Any = model._meta
-    if meta.base_manager.name == "_base_manager":  # neither named nor inherited
-        for manager in meta.managers:
-            if isinstance(manager, CacheManager) and not has_own_queryset(manager):
-                meta.base_manager_name = manager.name
-                meta._expire_cache()
-                return
+    meta.__class__ = HoldingOptions
+    meta._expire_cache()
+
+
+class HoldingOptions(Options):  # type: ignore[type-arg]  # generic in the stubs only
+    """The `_meta` of a class on a cached table, whose base manager holds.
+
+    Django's own writes (SET_NULL, related `add`) go through the base manager. It is none of the
+    model's managers: migrations would note that they have changed.
+    """
+
+    @cached_property
+    def base_manager(self) -> models.Manager[Any]:
+        """Return the one that is named or inherited, or else a CacheManager."""
+        manager: models.Manager[Any] = Options.base_manager.func(self)  # type: ignore[attr-defined]
+        if manager.name != "_base_manager":
+            return manager
+        holding = CacheManager()
+        holding.name, holding.model = manager.name, self.model
+        holding.auto_created = True
+        return holding
 
 
 def _adopt(model: ModelClass) -> None:

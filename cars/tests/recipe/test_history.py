@@ -4,19 +4,22 @@ import gc
 import os
 import subprocess
 import sys
+from unittest import mock
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import models
+from django.db import connection, migrations, models
+from django.db.migrations.migration import Migration
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import F, signals
-from django.test import SimpleTestCase, TestCase
+from django.test import SimpleTestCase, TestCase, TransactionTestCase
 from django.test.utils import isolate_apps
 
+from cars.caching import CacheManager, registry
 from cars.caching.rows import fingerprint
 from cars.tests.support.caches import empty_cache
-from cars.tests.support.zoo.models import Custom, Everything, Plain, Worker
+from cars.tests.support.zoo.models import Custom, Everything, Keeper, Pet, Plain, Worker
 
 
 def historical(name):
@@ -50,15 +53,92 @@ class HistoricalModelTests(TestCase):
                 read()
         self.assertEqual(Plain.objects.cache(row.pk).name, "a")
 
-    def test_receivers_go_with_their_models(self):
-        counts = []
-        for _ in range(4):
-            historical("Plain")
-            gc.collect()
-            signals.pre_delete._clear_dead_receivers()
-            signals.pre_save._clear_dead_receivers()
-            counts.append((len(signals.pre_delete.receivers), len(signals.pre_save.receivers)))
-        self.assertEqual(counts[1:], counts[:1] * 3)
+
+def receivers():
+    """Return how many receivers each signal has whose models still exist."""
+    gc.collect()
+    names = ("class_prepared", "pre_save", "post_save", "pre_delete", "post_delete")
+    found = {name: getattr(signals, name) for name in names}
+    for signal in found.values():
+        signal._clear_dead_receivers()
+    return {name: len(signal.receivers) for name, signal in found.items()}
+
+
+class MigrateTests(TransactionTestCase):
+    """Migrations of a cached model, each of which makes new historical models."""
+
+    def migrate(self):
+        """Add fields to Plain and remove them, one by one, as `manage.py migrate` does."""
+        state = ProjectState()
+        for model in (Keeper, Pet, Plain):
+            state.add_model(ModelState.from_model(model, exclude_rels=model is Pet))
+        for number in range(4):
+            field = models.IntegerField(default=number)
+            for operation in (
+                migrations.AddField("plain", f"added_{number}", field),
+                migrations.RemoveField("plain", f"added_{number}"),
+            ):
+                migration = Migration("0002_fields", "zoo")
+                migration.operations = [operation]
+                with connection.schema_editor(atomic=migration.atomic) as editor:
+                    state = migration.apply(state, editor)
+
+    def test_no_receivers_are_left(self):
+        before = receivers()
+        self.migrate()
+        self.assertEqual(receivers(), before)
+
+    def test_a_historical_model_has_two_receivers_which_go_with_it(self):
+        before = receivers()
+        state = ProjectState()
+        state.add_model(ModelState.from_model(Plain))
+        model = state.apps.get_model("zoo", "Plain")
+        more = {"pre_delete": before["pre_delete"] + 1, "post_delete": before["post_delete"] + 1}
+        self.assertEqual(receivers(), before | more)
+        del state, model
+        self.assertEqual(receivers(), before)
+
+
+class Kept(models.Manager):
+    """Leaves rows out."""
+
+    def get_queryset(self):
+        return super().get_queryset().filter(name="kept")
+
+
+class KeptCacheManager(CacheManager):
+    """Leaves the same rows out."""
+
+    get_queryset = Kept.get_queryset
+
+
+class StateTests(SimpleTestCase):
+    def test_managers_that_become_cache_managers_need_no_migration(self):
+        before_and_after = {
+            "one": ({"objects": models.Manager()}, {"objects": CacheManager()}),
+            "a second one": ({}, {"objects": CacheManager(), "cached": CacheManager()}),
+            "a second one beside one that leaves rows out": (
+                {"objects": Kept()},
+                {"objects": KeptCacheManager(), "cached": CacheManager()},
+            ),
+            "a second one beside a default manager with another name": (
+                {"kept": Kept()},
+                {"kept": KeptCacheManager(), "objects": CacheManager()},
+            ),
+        }
+        for case, both in before_and_after.items():
+            with self.subTest(case):
+                before, after = map(self.state_of, both)
+                self.assertEqual(before.managers, after.managers)
+                self.assertEqual(before.options, after.options)
+
+    @isolate_apps("cars.tests.support.zoo")
+    def state_of(self, managers):
+        meta = type("Meta", (), {"app_label": "zoo"})
+        attributes = {"__module__": __name__, "Meta": meta, "name": models.TextField(), **managers}
+        known = (mock.patch.dict(registry._configs), mock.patch.dict(registry._families))
+        with known[0], known[1]:
+            return ModelState.from_model(type("Sample", (models.Model,), attributes))
 
 
 def digest_of(*fields):
