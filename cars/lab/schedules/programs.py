@@ -8,14 +8,26 @@ from django.db import IntegrityError, OperationalError
 from django.db.transaction import atomic
 
 from cars.caching.transactions import settle_all
-from cars.lab.models import Counted, Counted2009
+from cars.lab.models import (
+    Counted,
+    Counted2009,
+    CountedDeleteOnCommit,
+    CountedNoneOnSave,
+    CountedSetOnCommit,
+)
 
 from .actors import Actor
 from .steps import Step, stop
 
 PK = 1  # of the row that all actors read and write
 
-Cached = type[Counted] | type[Counted2009]
+Cached = (
+    type[Counted]
+    | type[Counted2009]
+    | type[CountedNoneOnSave]
+    | type[CountedSetOnCommit]
+    | type[CountedDeleteOnCommit]
+)
 Run = Callable[[Cached, Actor], None]
 
 
@@ -131,7 +143,15 @@ WRITERS: dict[str, Run] = {
 }
 READERS: dict[str, Run] = {"read": read, "read-atomic": read_in_atomic}
 STARTS = {"cached", "absent"}  # the row is in the cache; the row doesn't exist
-FAULTS = {"lost", "killed"}  # the entry, at any time; a writer, at any time after its COMMIT
+# The entry is lost, at any time; a writer is killed, at any time after its COMMIT; so much time
+# passes that the entry ends, if it is neither a row nor the holds of a writer that is alive.
+FAULTS = {"lost", "killed", "later"}
+RECIPES: dict[str, Cached] = {  # without one of these words: this project's recipe
+    "2009": Counted2009,
+    "none-on-save": CountedNoneOnSave,
+    "set-on-commit": CountedSetOnCommit,
+    "delete-on-commit": CountedDeleteOnCommit,
+}
 
 
 @dataclass
@@ -159,10 +179,10 @@ class Case:
                 self.start = word
             elif word in FAULTS:
                 self.faults.add(word)
-            elif word == "2009":
-                self.model = Counted2009
+            elif word in RECIPES:
+                self.model = RECIPES[word]
             else:
-                words = ", ".join([*WRITERS, *READERS, *sorted(STARTS | FAULTS), "2009"])
+                words = ", ".join([*WRITERS, *READERS, *sorted(STARTS | FAULTS), *RECIPES])
                 raise ValueError(f"A case can't have the word {word!r}. The words are: {words}.")
 
     def program(self, word: str) -> Callable[[Actor], None]:

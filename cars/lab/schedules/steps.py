@@ -81,6 +81,9 @@ class SteppingMixin(SwapMixin):
         (swap,) = swaps.values()
         return stop(Step("cas", swap), super().cas_many, swaps)
 
+    def add(self, *args: Any, **kwargs: Any) -> bool:
+        return stop(Step("add"), super().add, *args, **kwargs)
+
     def set(self, *args: Any, **kwargs: Any) -> None:
         return stop(Step("set"), super().set, *args, **kwargs)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from secrets import token_hex
@@ -31,6 +32,15 @@ def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
     return SteppingMemcached(servers or [], {"KEY_PREFIX": f"lab-{token_hex(8)}"})
 
 
+class Verdict(StrEnum):
+    """What a read of the cache was: "excused" is stale, by an exception that the docs list."""
+
+    RIGHT = "right"
+    STALE = "stale"
+    DIRTY = "dirty"
+    EXCUSED = "excused"
+
+
 class PlainEntry(NamedTuple):
     """What stands under a key, without what differs from run to run."""
 
@@ -39,6 +49,8 @@ class PlainEntry(NamedTuple):
     tokens: tuple[str, ...] = ()  # of a lease or of holds, sorted
 
     def __str__(self) -> str:
+        if self.state is State.OTHER:
+            return "None"
         what = str(self.number) if self.state is State.ROW else ", ".join(self.tokens)
         return f"{self.state} {what}"
 
@@ -147,6 +159,7 @@ class World:
         self.ever_committed = {number}
         self.lock: Lock | None = None
         self.faults_left = set(self.case.faults)
+        self.verdict: Verdict | None = None  # of the read that the last step was, if it was one
         self.problems: list[str] = []
         self.steps: list[str] = []
 
@@ -190,6 +203,8 @@ class World:
         """Look at what stands in the cache."""
         seen = self.cache.gets_many([self.key])[self.key]
         self.entry, self.token = self.plain(seen.value), seen.token
+        if self.entry is None and seen.token is not None:  # a stored None
+            self.entry = PlainEntry(State.OTHER)
 
     def plain(self, value: Any) -> PlainEntry | None:
         """Return what stands under a key in a form that can be compared; None for nothing."""
@@ -211,7 +226,16 @@ class World:
             able += [f"kill {a.name}" for a in self.writers if a.pending and a.committed]
         if "lost" in self.faults_left and self.entry:
             able.append("lost")
+        if "later" in self.faults_left and self._can_end():
+            able.append("later")
         return able + [actor.name for actor in self.actors if self._can_go_on(actor)]
+
+    def _can_end(self) -> bool:
+        """Can the entry end by time? A hold's deadline is later than the end of any writer."""
+        if not self.entry or self.entry.state is State.ROW:
+            return False
+        alive = any(writer.pending and not writer.dead for writer in self.writers)
+        return self.entry.state is not State.HOLDS or not alive
 
     def _can_go_on(self, actor: Actor) -> bool:
         if not actor.pending or actor.dead or (self.lock and self.lock.blocks(actor)):
@@ -228,9 +252,10 @@ class World:
 
     def take(self, name: str) -> None:
         """Take the step `name`, one of `able`: an actor's next step, or a fault."""
-        if name == "lost":
-            self.steps.append("-- the entry is lost")
-            self.faults_left.remove("lost")
+        self.verdict = None
+        if name in ("lost", "later"):
+            self.steps.append(f"-- the entry {'is lost' if name == 'lost' else 'ends, by time'}")
+            self.faults_left.remove(name)
             self.cache.delete(self.key)
             self._look()
         elif name.startswith("kill "):
@@ -251,7 +276,7 @@ class World:
         actor.begun = True
         before = self.token
         actor.resume()
-        if step.kind in ("cas", "set", "delete"):
+        if step.kind in ("cas", "add", "set", "delete"):
             self._look()
         if step.swap:
             self._check_refused(step.swap.seen.token, before)
@@ -307,12 +332,18 @@ class World:
     def check_hit(self, actor: Actor, number: int | None) -> None:
         """Check the row that the cache has given `actor`: it must be the committed one."""
         self.outcomes.add(("hit", actor.name, number, self.committed))
-        if number == self.committed:
-            return
-        if number not in self.ever_committed:
+        self.verdict = self._verdict(number)
+        if self.verdict is Verdict.DIRTY:
             self._wrong("dirty hit", f"{actor.name} got {number}, which was never committed")
-        elif not self._is_excused():
+        elif self.verdict is Verdict.STALE:
             self._wrong("stale hit", f"{actor.name} got {number}, committed is {self.committed}")
+
+    def _verdict(self, number: int | None) -> Verdict:
+        if number == self.committed:
+            return Verdict.RIGHT
+        if number not in self.ever_committed:
+            return Verdict.DIRTY
+        return Verdict.EXCUSED if self._is_excused() else Verdict.STALE
 
     def _is_excused(self) -> bool:
         """Is this exception 1 of the design: the entry was lost before a write was released?"""

@@ -16,6 +16,8 @@ ONE_WRITER = (
     "save read read lost cached",
     "rollback read read lost",
     "save read lost killed cached",
+    "save read later",
+    "atomic read killed later cached",
 )
 TWO_WRITERS = (
     "save save read",
@@ -69,6 +71,17 @@ SMALL: tuple[tuple[str, str | None], ...] = (
     ("read read lost cached", None),
     ("atomic read", "compare the token"),
     ("save save", "fresh SELECT"),
+    ("none-on-save save read later", None),
+    ("save read killed later cached", None),
 )
 
+# Where each of the repairs in `cars.recipes` goes wrong, and this project's recipe doesn't.
+REPAIRS = (
+    "set-on-commit save save",
+    "set-on-commit atomic read",
+    "delete-on-commit atomic read cached",
+    "delete-on-commit save read",
+    "none-on-save save read later",
+    "none-on-save atomic read later",
+)
 RECIPE_2009 = ("2009 save save read", "2009 rollback save read", "2009 atomic read read")

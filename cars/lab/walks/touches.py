@@ -57,6 +57,8 @@ def next_step(world: World, name: str) -> Touched:
     """Return what the step `name`, an actor's next one or a fault, touches."""
     if name == "lost":
         return Touched(writes={"cache"})
+    if name == "later":
+        return _later(world)
     if name.startswith("kill "):
         return Touched(writes={name[5:], "kill"})
     actor = world.by_name[name]
@@ -72,6 +74,8 @@ def _step(world: World, actor: Actor, step: Step) -> Touched:
         if token is None:
             return Touched(reads={"cache"}) if world.entry else Touched(writes={"cache"})
         return Touched(writes={"cache"}) if token is world.token else NOTHING
+    if step.kind == "add":
+        return Touched(reads={"cache"}) if world.entry else Touched(writes={"cache"})
     if step.kind in ("set", "delete"):
         return Touched(writes={"cache"})
     if step.kind == "SELECT":
@@ -84,6 +88,11 @@ def _step(world: World, actor: Actor, step: Step) -> Touched:
     if not world.owns_lock(actor):
         return NOTHING
     return Touched(writes={"lock", "row"} if step.kind == "COMMIT" else {"lock"})
+
+
+def _later(world: World) -> Touched:
+    """The entry can end when no writer is alive, if it is holds."""
+    return Touched(reads={actor.name for actor in world.writers}, writes={"cache"})
 
 
 def _read_by_get(world: World) -> Set[str]:
@@ -113,6 +122,8 @@ def still_touched(world: World) -> dict[str, Touched]:
             touched[actor.name] = Touched(reads, writes)
     if "lost" in world.faults_left:
         touched["lost"] = Touched(writes={"cache"})
+    if "later" in world.faults_left:
+        touched["later"] = _later(world)
     if "killed" in world.faults_left:
         touched["kill"] = Touched(writes={actor.name for actor in world.writers if actor.pending})
     return touched
