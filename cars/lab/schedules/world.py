@@ -346,7 +346,7 @@ class World:
         return Verdict.EXCUSED if self._is_excused() else Verdict.STALE
 
     def _is_excused(self) -> bool:
-        """Is this exception 1 of the design: the entry was lost before a write was released?"""
+        """Is this the exception "lost entry": the entry was lost before a write was released?"""
         lost = "lost" in self.case.faults - self.faults_left
         return lost and any(w.committed and (w.pending or w.dead) for w in self.writers)
 

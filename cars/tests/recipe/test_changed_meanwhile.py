@@ -116,7 +116,7 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
 
 
 class ReferringMeanwhileTests(HeldMixin, TransactionTestCase):
-    """The write is a delete, which sets a foreign key of other rows to its default."""
+    """The exception "moved reference": a delete sets a foreign key of other rows to its default."""
 
     def test_a_row_that_refers_to_another_row_by_then_is_stale(self):
         # Django selects those rows before it begins the transaction, updates them by pk, and sends

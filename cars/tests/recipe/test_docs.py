@@ -79,6 +79,20 @@ def resolves(name: str) -> bool:
     return False
 
 
+def exceptions_to_never_stale() -> dict[str, str]:
+    """Return the text of each exception that the protocol lists, by its name in lower case."""
+    _, _, section = (BASE / "docs/protocol.md").read_text().partition('## The exceptions to "never')
+    section, _, _ = section.partition("\n### Never stale")
+    items = re.findall(
+        r"^- \*\*(.+?):\*\* (.+?)(?=\n- |\n*\Z|\n\n)", section, re.MULTILINE | re.DOTALL
+    )
+    return {name.lower(): text for name, text in items}
+
+
+# How code and pages refer to one or two of them.
+NAMED = r'\bexceptions? ("[^"]+"(?:\s+and\s+"[^"]+")?)'
+
+
 class DocsTests(SimpleTestCase):
     def assertNone(self, wrong):
         self.assertEqual(wrong, [], "\n" + "\n".join(map(str, wrong)))
@@ -151,3 +165,40 @@ class DocsTests(SimpleTestCase):
         section, _, _ = section.partition("\n## ")
         _, *rows = re.findall(r"^\| (.+?) \|", section, flags=re.MULTILINE)
         self.assertEqual(rows, list(RULES))
+
+
+class ExceptionsTests(SimpleTestCase):
+    """The exceptions to "never stale" are one list, and each is shown by a test."""
+
+    def test_each_item_of_the_list_has_another_name(self):
+        _, _, section = (BASE / "docs/protocol.md").read_text().partition("## The exceptions")
+        items = re.findall(r"^- ", section.partition("\n### Never stale")[0], re.MULTILINE)
+        self.assertEqual(len(exceptions_to_never_stale()), len(items))
+
+    def test_each_exception_has_a_bound_and_a_test_that_exists(self):
+        for name, text in exceptions_to_never_stale().items():
+            with self.subTest(name):
+                self.assertRegex(text, r"(?s)\*[Ss]tale\*.*\b(from|until|as)\b")
+                module, class_name = re.search(r"\*Test:\*\s+`(\w+)\.(\w+)`$", text).groups()
+                self.assertIn(class_name, classes_of_tests()[module])
+
+    def test_each_test_class_names_the_exception_that_names_it(self):
+        for name, text in exceptions_to_never_stale().items():
+            module, class_name = re.search(r"`(\w+)\.(\w+)`$", text).groups()
+            (path,) = (BASE / "cars/tests").rglob(f"{module}.py")
+            with self.subTest(name):
+                code = path.read_text()
+                self.assertRegex(code, rf'class {class_name}\b.*\n +"""The exception "{name}":')
+
+    def test_every_exception_that_code_or_pages_name_is_listed(self):
+        names = exceptions_to_never_stale()
+        self.assertGreater(len(names), 15)
+        files = [*PAGES, *BASE.glob("*.md"), *(BASE / "cars").rglob("*.py")]
+        found = {
+            (path.name, " ".join(name.split()))
+            for path in files
+            for match in re.findall(NAMED, path.read_text())
+            for name in re.findall(r'"([^"]+)"', match)
+            if path.name != Path(__file__).name
+        }
+        self.assertEqual({name for _, name in found}, set(names), sorted(found))
