@@ -16,9 +16,76 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import psutil
 from django.conf import settings
+
+
+class Program:
+    """A server that can be ended and started again, and frozen for a while.
+
+    `address` is where its clients find it: host:port, or the DATABASE_URL of a PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        command: list[str],
+        port: int,
+        address: str,
+        end_by: int = signal.SIGKILL,
+        **popen: Any,
+    ) -> None:
+        self.command = command
+        self.port = port
+        self.address = address
+        self._end_by = end_by
+        self._popen = popen
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> None:
+        """Start it, with `options` added to its command line this time.
+
+        Raises RuntimeError if it doesn't answer within 10 seconds.
+        """
+        # In a separate session, so that a Ctrl-C in the terminal interrupts this process only,
+        # which then ends the server.
+        command = [*self.command, *options]
+        self._process = subprocess.Popen(command, start_new_session=True, **self._popen)
+        _wait_until_it_answers(self._process, command, self.port)
+
+    def end(self) -> None:
+        """End it at once, also if it is frozen; do nothing if it doesn't run."""
+        if self._process is not None:
+            self._process.send_signal(self._end_by)
+            self.thaw()
+            self._process.wait()
+            self._process = None
+
+    def freeze(self) -> None:
+        """Stop it and its child processes by SIGSTOP: it still accepts, but doesn't answer."""
+        for process in self._tree():
+            process.suspend()
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze()`."""
+        for process in self._tree():
+            process.resume()
+
+    def _tree(self) -> list[psutil.Process]:
+        if self._process is None or self._process.poll() is not None:
+            return []
+        root = psutil.Process(self._process.pid)
+        return [root, *root.children(recursive=True)]
+
+    @contextmanager
+    def running(self) -> Iterator["Program"]:
+        """Start it for the block, and end it with the block."""
+        try:
+            self.start()
+            yield self
+        finally:
+            self.end()
 
 
 def free_port() -> int:
@@ -34,19 +101,26 @@ def has_memcached() -> bool:
     return shutil.which("memcached") is not None
 
 
-@contextmanager
-def memcached(*options: str, port: int = 0) -> Iterator[str]:
-    """Run a Memcached of 64 MB on the loopback interface; yield its host:port.
+def memcached_program(*options: str, port: int = 0) -> Program:
+    """Return a Memcached of 64 MB on the loopback interface, which does not run yet.
 
-    It is stopped at the end of the block. `options` are added to its command line; with port 0 a
-    free port is chosen. Raises RuntimeError if it doesn't answer within 10 seconds.
+    `options` are added to its command line; with port 0 a free port is chosen.
     """
     port = port or free_port()
     command = ["memcached", "-l", "127.0.0.1", "-p", str(port), "-U", "0", "-m", "64", *options]
     if os.geteuid() == 0:
         command += ["-u", "root"]  # it refuses to run as root unless told to
-    with _running(command, port):
-        yield f"127.0.0.1:{port}"
+    return Program(command, port, f"127.0.0.1:{port}")
+
+
+@contextmanager
+def memcached(*options: str, port: int = 0) -> Iterator[str]:
+    """Run the Memcached of `memcached_program`; yield its host:port.
+
+    It is ended at the end of the block. Raises RuntimeError if it doesn't answer within 10 seconds.
+    """
+    with memcached_program(*options, port=port).running() as program:
+        yield program.address
 
 
 @contextmanager
@@ -58,8 +132,9 @@ def redis() -> Iterator[str]:
     """
     port = free_port()
     command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--save", ""]
-    with _running(command, port, stdout=subprocess.DEVNULL):
-        yield f"127.0.0.1:{port}"
+    address = f"127.0.0.1:{port}"
+    with Program(command, port, address, stdout=subprocess.DEVNULL).running():
+        yield address
 
 
 def postgresql_programs() -> Path | None:
@@ -81,6 +156,13 @@ def postgresql() -> Iterator[str]:
     It is stopped at the end of the block, and its files are deleted. Raises RuntimeError if its
     programs are not on this machine or it doesn't answer within 10 seconds.
     """
+    with postgresql_program() as program:
+        yield program.address
+
+
+@contextmanager
+def postgresql_program() -> Iterator[Program]:
+    """Run the PostgreSQL of `postgresql()`; yield its Program."""
     programs = postgresql_programs()
     if not programs:
         raise RuntimeError("no PostgreSQL server on this machine (Debian: apt install postgresql)")
@@ -96,30 +178,11 @@ def postgresql() -> Iterator[str]:
         command = [str(programs / "postgres"), "-D", data, "-h", "127.0.0.1", "-p", str(port)]
         # The data is deleted with the server, so nothing needs to reach the disk.
         command += ["-k", folder, "-c", "fsync=off", "-c", "max_connections=300"]
+        url = f"postgres://carsite@127.0.0.1:{port}/postgres"
         # SIGKILL would leave its shared memory behind; SIGQUIT ends it at once too.
-        options = {"stderr": subprocess.DEVNULL, "cwd": folder, "user": user}
-        with _running(command, port, end_by=signal.SIGQUIT, **options):
-            yield f"postgres://carsite@127.0.0.1:{port}/postgres"
-
-
-@contextmanager
-def _running(
-    command: list[str], port: int, end_by: int = signal.SIGKILL, **options: Any
-) -> Iterator[None]:
-    """Run `command`, a server at `port` that has nothing to save, and end it with the block.
-
-    `options` are those of subprocess.Popen. Raises RuntimeError if it doesn't answer within 10
-    seconds.
-    """
-    # In a separate session, so that a Ctrl-C in the terminal interrupts this process only, which
-    # then stops the server.
-    process = subprocess.Popen(command, start_new_session=True, **options)
-    try:
-        _wait_until_it_answers(process, command, port)
-        yield
-    finally:
-        process.send_signal(end_by)
-        process.wait()
+        popen = {"stderr": subprocess.DEVNULL, "cwd": folder, "user": user}
+        with Program(command, port, url, end_by=signal.SIGQUIT, **popen).running() as program:
+            yield program
 
 
 def _wait_until_it_answers(process: subprocess.Popen[bytes], command: list[str], port: int) -> None:
@@ -136,24 +199,32 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], command: list[str],
 
 @contextmanager
 def site(
-    listener: socket.socket, application: str = "carsite.wsgi", **environ: str
+    listener: socket.socket,
+    application: str = "carsite.wsgi",
+    workers: int = 1,
+    threads: int = 16,
+    log: IO[bytes] | None = None,
+    **environ: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
 
-    It answers when the block begins. At the end of the block it ends within 3 seconds, even if it
-    has open connections. Raises RuntimeError if it doesn't answer /healthz within a minute.
+    There are `workers` processes with `threads` threads each: one by default, since the debug
+    toolbar keeps its panels in the memory of one process. The log goes to `log`, by default to
+    stderr. The site answers when the block begins. At the end of the block it ends within 3
+    seconds, even if it has open connections. Raises RuntimeError if it doesn't answer /healthz
+    within a minute.
     """
     host, port = listener.getsockname()[:2]
     command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
     command += ["--pythonpath", str(settings.BASE_DIR), "--bind", f"fd://{listener.fileno()}"]
-    # One worker, since the debug toolbar keeps its panels in the memory of one process.
-    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    command += ["--worker-class", "gthread", "--workers", str(workers), "--threads", str(threads)]
     command += ["--graceful-timeout", "1", "--no-control-socket"]
     process = subprocess.Popen(
         command,
         env={**os.environ, **environ},
         pass_fds=[listener.fileno()],
-        start_new_session=True,  # for the reason in _running
+        start_new_session=True,  # for the reason in Program.start
+        stderr=log,
     )
     listener.close()  # now only gunicorn has it open: when it ends the port is free
     try:
