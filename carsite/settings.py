@@ -1,4 +1,4 @@
-"""The one settings file, read from the environment; README.md lists the variables."""
+"""The one settings file, read from the environment; docs/site.md lists the variables."""
 
 import logging
 from pathlib import Path

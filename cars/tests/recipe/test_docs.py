@@ -166,6 +166,11 @@ class DocsTests(SimpleTestCase):
         _, *rows = re.findall(r"^\| (.+?) \|", section, flags=re.MULTILINE)
         self.assertEqual(rows, list(RULES))
 
+    def test_the_page_of_the_site_lists_the_variables_that_the_settings_read(self):
+        code = (BASE / "carsite/settings.py").read_text()
+        rows = re.findall(r"^\| `(\w+)` \|", (BASE / "docs/site.md").read_text(), re.MULTILINE)
+        self.assertEqual(sorted(rows), sorted(re.findall(r'\benv\.\w+\("(\w+)"', code)))
+
 
 class ExceptionsTests(SimpleTestCase):
     """The exceptions to "never stale" are one list, and each is shown by a test."""
