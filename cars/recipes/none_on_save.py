@@ -25,7 +25,7 @@ def block(instance: models.Model, **kwargs: Any) -> None:
 
 
 class CacheManager(models.Manager):
-    """A manager that reads rows through the cache, and stores what it has read from the database."""
+    """A manager that reads rows through the cache, and stores what it reads in the database."""
 
     def contribute_to_class(self, cls: type[models.Model], name: str) -> None:
         super().contribute_to_class(cls, name)

@@ -262,11 +262,11 @@ class GuideTests(SimpleTestCase):
         )
         self.assertIn("1 failed, 1 passed", printed)
 
-    def test_switched_off_check_finds_nothing_and_writes_make_no_queries_more(self):
+    def test_switched_off_check_finds_nothing_and_writes_make_no_more_queries(self):
         self.configure("switched off")
         self.assertIn("no issues", self.project.run("python manage.py check"))
         printed = self.project.run(
-            "python manage.py test library.tests.BookTests.test_a_save_makes_one_query_more",
+            "python manage.py test library.tests.BookTests.test_a_save_makes_one_more_query",
             status=1,
         )
         self.assertIn("AssertionError: 1 != 2 : 1 queries executed, 2 expected", printed)
