@@ -5,7 +5,7 @@ all of this: look at what stands under a key, and replace it only if it still st
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from secrets import token_hex
@@ -109,6 +109,10 @@ def new_token() -> str:
     return token_hex(8)
 
 
+class ListingError(Exception):
+    """A server doesn't list what it has."""
+
+
 class SwapCache(BaseCache):
     """The contract: a Django cache that can also compare and swap."""
 
@@ -131,6 +135,13 @@ class SwapCache(BaseCache):
         """
         raise NotImplementedError
 
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        """Yield every row on the servers, other sites' too, with its name as they have it.
+
+        Not an access. Raises ListingError where a server doesn't answer, or refuses.
+        """
+        raise NotImplementedError
+
 
 class NoCache(SwapCache):
     """In place of a cache that can't compare and swap: always empty, and refuses no change."""
@@ -146,3 +157,6 @@ class NoCache(SwapCache):
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         return set(swaps)
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        yield from ()

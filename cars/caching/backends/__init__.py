@@ -3,6 +3,7 @@
 base          what the backends have in common: readers that hide leases and holds
 memcached     Memcached, by pymemcache
 client        pymemcache's clients, as `memcached` needs them
+listing       what a Memcached server has
 local_memory  the memory of one process, for trying out
 
 With OPTIONS = {"pickle": False} nothing that is read is unpickled: besides rows, only plain data

@@ -5,8 +5,9 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 import msgspec
 from pymemcache.client.base import Client, normalize_server_spec
@@ -173,6 +174,28 @@ class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
     def server_of(self, key: str) -> "SafeClient":
         """Return the client of the server that `key` is on, as a SafeHashClient does."""
         return self
+
+    @property
+    def address(self) -> str:
+        """The server's host:port, or the path of its socket."""
+        return self.server if isinstance(self.server, str) else "{}:{}".format(*self.server)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """Connect for the block; yield the file of what the server sends. Raises OSError.
+
+        For commands that pymemcache doesn't have: `send` sends them.
+        """
+        self._connect()
+        try:
+            with self.sock.makefile("rb") as received:
+                yield received
+        finally:
+            self.close()
+
+    def send(self, commands: bytes) -> None:
+        """Send `commands` to the server. Raises OSError."""
+        self.sock.sendall(commands)
 
 
 class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stubs

@@ -1,13 +1,13 @@
 """The backend in the memory of one process, for trying out and for tests."""
 
 import pickle
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from threading import Lock
 from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 
-from ..entries import ABSENT, EXPIRE, Seen, Swap, whole_seconds
+from ..entries import ABSENT, EXPIRE, Row, Seen, Swap, whole_seconds
 from .base import SwapMixin
 
 
@@ -32,11 +32,22 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         seen = {}
         for key in keys:
-            name = self.make_and_validate_key(key)
-            with self._lock:
-                data = None if self._has_expired(name) else self._cache[name]
+            data = self._data(self.make_and_validate_key(key))
             seen[key] = ABSENT if data is None else Seen(pickle.loads(data), data)
         return seen
+
+    def _data(self, name: str) -> Any:
+        with self._lock:
+            return None if self._has_expired(name) else self._cache[name]
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        with self._lock:
+            names = list(self._cache)
+        for name in names:
+            data = self._data(name)
+            value = None if data is None else pickle.loads(data)
+            if isinstance(value, Row):
+                yield name, value
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         stored = set()

@@ -1,12 +1,14 @@
 """The backend for Memcached."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
-from ..entries import ABSENT, Seen, Swap, whole_seconds
+from ..entries import ABSENT, Row, Seen, Swap, whole_seconds
+from . import listing
 from .base import SwapMixin
 from .client import SafeClient, SafeHashClient, Serde, client_of_this_thread
 
@@ -18,6 +20,8 @@ DEFAULTS = {"connect_timeout": 0.5, "timeout": 0.5, "no_delay": True, "ignore_ex
 # server takes the keys of one that is down (see SafeHashClient).
 NOT_TAKEN = {"use_pooling", "max_pool_size", "pool_idle_timeout", "lock_generator"}
 NOT_TAKEN |= {"retry_attempts", "retry_timeout", "dead_timeout"}
+
+LISTING_TIMEOUT = 10  # seconds that a server is waited for while it lists its rows: no page waits
 
 
 class MemcachedCache(SwapMixin, PyMemcacheCache):
@@ -45,6 +49,12 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
             options = {name: value for name, value in self._options.items() if name != "hasher"}
             return SafeClient(normalize_server_spec(self._servers[0]), **options)
         return SafeHashClient(self._servers, **self._options)
+
+    def rows(self) -> Iterator[tuple[str, Row]]:
+        options = {name: value for name, value in self._options.items() if name != "hasher"}
+        options |= {"ignore_exc": False, "timeout": LISTING_TIMEOUT}
+        for server in filter(None, self._servers):
+            yield from listing.rows(partial(SafeClient, normalize_server_spec(server), **options))
 
     def close(self, **kwargs: Any) -> None:
         """Keep the connection: Django calls this at the end of every request."""

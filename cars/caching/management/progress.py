@@ -1,4 +1,4 @@
-"""A progress bar: tqdm's if it is installed, else a line with a percentage."""
+"""A progress bar: tqdm's if it is installed, else a line with a percentage or a number."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -11,20 +11,25 @@ except ImportError:
 
 
 @contextmanager
-def progress(total: int, title: str, unit: str) -> Iterator[Callable[[int], None]]:
-    """Show how many of `total` are done, in a terminal only; yield a function that adds to them."""
+def progress(total: int | None, title: str, unit: str) -> Iterator[Callable[[int], None]]:
+    """Show how many are done, in a terminal only; yield a function that adds to them.
+
+    With a `total`, which isn't passed, as a percentage of it.
+    """
     done = 0
     bar = tqdm(total=total, desc=title, unit=unit, disable=None) if tqdm is not None else None
-    line = bar is None and sys.stderr.isatty() and total > 0
+    line = bar is None and sys.stderr.isatty() and total != 0
 
     def advance(count: int) -> None:
         nonlocal done
-        count = min(count, total - done)
+        if total is not None:
+            count = min(count, total - done)
         done += count
         if bar is not None:
             bar.update(count)
         elif line:
-            sys.stderr.write(f"\r{title}: {100 * done // total} %")
+            shown = f"{done} {unit}s" if total is None else f"{100 * done // total} %"
+            sys.stderr.write(f"\r{title}: {shown}")
             sys.stderr.flush()
 
     try:
@@ -32,5 +37,5 @@ def progress(total: int, title: str, unit: str) -> Iterator[Callable[[int], None
     finally:
         if bar is not None:
             bar.close()
-        elif line:
+        elif line and done:
             sys.stderr.write("\n")

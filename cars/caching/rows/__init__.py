@@ -5,7 +5,17 @@ fingerprint  which model, schema and database a packed row is of
 instances    values to an instance
 """
 
+from .fingerprint import SIZE, fingerprint_of
 from .instances import make_instance
-from .packing import is_same, pack, unpack_any, unpack_many
+from .packing import is_same, pack, pk_in, unpack_any, unpack_many
 
-__all__ = ["is_same", "make_instance", "pack", "unpack_any", "unpack_many"]
+__all__ = [
+    "SIZE",
+    "fingerprint_of",
+    "is_same",
+    "make_instance",
+    "pack",
+    "pk_in",
+    "unpack_any",
+    "unpack_many",
+]

@@ -93,6 +93,15 @@ def unpack_any(row: Row) -> Model | None:
     return None
 
 
+def pk_in(cached: CachedModel, row: Row) -> Any:
+    """Return the pk that `row`, which has the fingerprint of `cached`, is of.
+
+    Raises an error of msgspec or of a field for a row that can't be unpacked.
+    """
+    row_format = _format_of(cached)
+    return row_format.pk_of(row_format.unpack(row[SIZE:]))
+
+
 class Unpackable(TypeError):
     """A value of `field` that can't be read back as it was."""
 

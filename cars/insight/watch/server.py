@@ -1,13 +1,17 @@
 """Asks a Memcached server for its log, its counters and its items."""
 
-import re
 import socket
 import time
-from dataclasses import dataclass
+from contextlib import closing
+from itertools import islice
 from typing import Any
-from urllib.parse import unquote
 
 from pymemcache.client.base import Client, normalize_server_spec
+
+from cars.caching.backends import listing
+from cars.caching.backends.client import SafeClient
+from cars.caching.backends.listing import Item
+from cars.caching.entries import ListingError
 
 from .log import Log
 
@@ -142,56 +146,11 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An item of a server. Times are in seconds since 1970.
-
-    `expires` is None if the item has no expiry. `accessed` is the time of the last access,
-    accurate to the minute, or the time of storing if it has not been `fetched`. `size` is in bytes
-    and includes the key and the header.
-    """
-
-    key: str
-    expires: int | None
-    accessed: int
-    fetched: bool
-    size: int
-
-
-_item = re.compile(
-    r"key=(\S+) exp=(-?\d{1,12}) la=(\d{1,12}) cas=\d+ fetch=(yes|no) cls=\d+ size=(\d{1,12})\b.*",
-    re.ASCII,
-)
-
-
-def parse_item(text: bytes) -> Item | None:
-    """Return the item in a line of `lru_crawler metadump`, or None if there is none."""
-    match = _item.fullmatch(text.decode("latin-1").rstrip("\r\n"))
-    if not match:
-        return None
-    key, expires, accessed, fetched, size = match.groups()
-    expires = int(expires) if int(expires) > 0 else None
-    return Item(unquote(key), expires, int(accessed), fetched == "yes", int(size))
-
-
 def items(address: str) -> list[Item] | None:
-    """Return the items of the server at `address`, at most MOST; None if it gives none.
-
-    This uses `metadump`, which neither counts as an access nor appears in the log; `me` and `mg`
-    log fetches, which the page would then show.
-    """
-    found = []
+    """Return the items of the server at `address`, at most MOST; None if it gives none."""
+    client = SafeClient(normalize_server_spec(address), connect_timeout=TIMEOUT, timeout=TIMEOUT)
     try:
-        with connect(address) as connection, connection.makefile("rb") as lines:
-            connection.sendall(b"lru_crawler metadump all\r\n")
-            for _ in range(MOST):
-                text = lines.readline(4096)
-                if text.startswith(b"END"):
-                    break
-                if not text.startswith(b"key="):  # BUSY: another client's dump is running
-                    return None
-                if item := parse_item(text):
-                    found.append(item)
-    except OSError:
+        with closing(listing.items(client, busy=0)) as found:
+            return list(islice(found, MOST))
+    except ListingError:
         return None
-    return found

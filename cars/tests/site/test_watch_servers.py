@@ -3,15 +3,14 @@
 import socket
 from contextlib import closing
 from select import select
-from threading import Thread
 from unittest.mock import patch
 
 from django.core.cache import cache
-from django.test import SimpleTestCase
 
 from cars.insight.watch import server
 from cars.lab import servers
 from cars.tests.support.caches import on_servers
+from cars.tests.support.fake_server import FakeServer
 from cars.tests.support.watching import Events, WatchTestCase, close
 
 
@@ -83,38 +82,3 @@ class ServersTests(WatchTestCase):
                 self.assertTrue(watcher.open())
                 self.assertFalse(self.read(watcher))
         self.assertIn("WATCHER_TOO_MANY log watcher limit", watcher.problem)
-
-
-class FakeServer:
-    """A server that sends one of `answers` for each line; adds the lines to `received`."""
-
-    def __init__(self, answers, received):
-        self.answers, self.received = answers, received
-
-    def __enter__(self):
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.thread = Thread(target=self.serve)
-        self.thread.start()
-        return f"127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def serve(self):
-        connection, _ = self.listener.accept()
-        with connection, connection.makefile("rb") as lines:
-            for answer in self.answers:
-                self.received.append(lines.readline())
-                connection.sendall(answer)
-
-    def __exit__(self, *args):
-        self.thread.join(5)
-        self.listener.close()
-
-
-class ItemTests(SimpleTestCase):
-    def test_lines_of_metadump_are_parsed(self):
-        line = b"key=a%20b exp=1795379286 la=1795375686 cas=7 fetch=no cls=1 size=73\n"
-        self.assertEqual(
-            server.parse_item(line), server.Item("a b", 1795379286, 1795375686, False, 73)
-        )
-        no_expiry = b"key=a exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
-        self.assertEqual(server.parse_item(no_expiry), server.Item("a", None, 1795375681, True, 72))
-        self.assertIsNone(server.parse_item(b"BUSY currently processing crawler request\r\n"))
