@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 
 def identity(config: dict[str, Any]) -> tuple[str, ...]:
-    """Return what tells a database from others: engine, host, port, name of its configuration.
+    """Return what identifies a database: engine, host, port and name of its configuration.
 
     Computed at each call: tests change the names of databases after start-up.
     """

@@ -27,7 +27,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
     It gives its model a method `key()`, unless it has one: the key of the row in the cache.
     """
 
-    instance: Any = None  # what a related manager belongs to
+    instance: Any = None  # the instance whose related manager this is
 
     def __init__(
         self, timeout: int | None = 3600, prefix: str = "", cache: str = "default"
@@ -110,10 +110,10 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         return cached_model(self.model._meta.concrete_model, alias, self.model)
 
     def _filter(self) -> Callable[[models.Model], bool] | None:
-        """Return what tells the rows of this manager, whose `get_queryset` is its own, from others.
+        """Return a function that says whether a row is one of this manager's; None if all are.
 
-        Of the rows that refer to an instance by a foreign key, their own columns tell. Raises
-        NotSupportedError for a manager that leaves out or changes rows otherwise.
+        A reverse foreign key's manager compares the row's column. Raises NotSupportedError for
+        any other manager that leaves rows out or changes them.
         """
         field = getattr(self, "field", None)
         if isinstance(field, models.ForeignKey) and hasattr(self, "core_filters"):
@@ -149,7 +149,7 @@ def _is_none(pk: Any) -> bool:
 
 
 def has_own_queryset(manager: models.Manager[Any]) -> bool:
-    """Does its class have a `get_queryset` of its own, which may leave rows out?"""
+    """Does its class override `get_queryset`, so that it may leave rows out?"""
     return type(manager).get_queryset is not _PLAIN
 
 

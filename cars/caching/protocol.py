@@ -89,7 +89,7 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
 
 
 def warm(cached: CachedModel, keys: Keys) -> None:
-    """Fill these keys where nothing stands, as a reader would that needs no answer."""
+    """Fill these keys where nothing stands, as a reader does, but return nothing."""
     lease = Lease(new_token())
     seen = _take_leases(cached, keys, lease)
     leased = {key: at for key, at in seen.items() if at.value == lease}
@@ -139,8 +139,8 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
 def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     """Return the values of the rows with these keys, by key, from one SELECT.
 
-    The key of a row is made from the pk that the database returns. So a row that the database
-    finds by another spelling (a collation for which "a" equals "A") is left out.
+    The key of a row is made from the pk that the database returns. So a row that the database finds
+    under an equal pk (a collation for which "a" equals "A") is left out.
     """
     if not keys:
         return {}
@@ -214,7 +214,7 @@ def _packed(cached: CachedModel, key: str, values: Values) -> Row | None:
         return pack(cached, values)
     except Exception as error:
         kind = (cached.model, type(error), getattr(error, "field", None))
-        if kind not in _warned:  # once for each field: it would be said at each read
+        if kind not in _warned:  # once for each field, not at each read
             _warned.add(kind)
             logger.warning("The row %s can't be packed, and stays out of the cache: %s", key, error)
         return None

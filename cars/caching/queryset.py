@@ -17,7 +17,7 @@ CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite n
 class CacheQuerySet(models.QuerySet[Any, Any]):
     """Django's QuerySet, whose mass writes hold their rows: they send no signals.
 
-    Django copies `alters_data`, which its templates read, to methods that override its own.
+    Django copies `alters_data`, which its templates read, to methods that override Django's.
     """
 
     def update(self, **values: Any) -> int:

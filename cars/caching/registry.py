@@ -25,7 +25,7 @@ Keys = dict[str, Any]  # pks by their keys
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What a CacheManager was given: seconds a row stays, the prefix of its keys, which cache."""
+    """The arguments of a CacheManager: seconds a row stays, the prefix of its keys, which cache."""
 
     timeout: int | None
     prefix: str
@@ -42,7 +42,7 @@ class CachedModel:
 
     @cached_property
     def config(self) -> Config:
-        """What its manager was given."""
+        """The arguments of its manager."""
         return _configs[self.model]
 
     @cached_property
@@ -157,7 +157,7 @@ def cached_models() -> KeysView[type[Model]]:
 
 
 def config_of(model: type[Model]) -> Config:
-    """Return what the manager of `model`, a cached model, was given."""
+    """Return the arguments of the manager of `model`, a cached model."""
     return _configs[model]
 
 

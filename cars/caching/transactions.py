@@ -1,9 +1,9 @@
 """When a writer's holds are taken, released and withdrawn: how each transaction ended.
 
-A release belongs after the COMMIT, and Django has a hook for that. It has none for a
-rollback; and the hook doesn't run when a savepoint is rolled back, or when another hook raises
-first. So the connection remembers its Transaction, and at the next use of the cache, and at the end
-of the request, it is looked at again: is it certain by now how it ended?
+A release comes after the COMMIT, and Django has a hook for that. It has none for a rollback. The
+hook doesn't run either when a savepoint is rolled back, or when another hook raises first. So the
+connection remembers its Transaction. At the next use of the cache, and at the end of the request,
+`settle` finds out how it ended.
 """
 
 import logging
@@ -35,7 +35,7 @@ NOTHING: Keys = {}
 
 
 class Writer:
-    """What holds: a token, and the keys that it was put on."""
+    """A writer: its token, and the keys that it holds."""
 
     def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
@@ -166,7 +166,7 @@ class Transaction(Writer):
 
 
 def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Is a transaction open? A TestCase's own doesn't count, as for `durable=True` in Django.
+    """Is a transaction open? That of a TestCase doesn't count, as for `durable=True` in Django.
 
     The driver is asked too: it knows a BEGIN that was executed as SQL, without a round trip.
     """

@@ -28,7 +28,7 @@ class SwapMixin(SwapCache):
     _pickle: bool  # OPTIONS["pickle"]
 
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
-        """Return the key on the server: inside a TestCase, the recipe's keys are the test's own."""
+        """Return the key on the server: inside a TestCase, the recipe's keys have its namespace."""
         namespace = test_namespace()
         if namespace and is_key(str(key)):
             key = f"{namespace}{key}"

@@ -12,11 +12,11 @@ from . import listing
 from .base import SwapMixin
 from .client import SafeClient, SafeHashClient, Serde, client_of_this_thread
 
-# What pymemcache's clients are given unless OPTIONS say otherwise: by default they would wait
-# without a limit, and raise when a server is down.
+# The arguments of pymemcache's clients unless OPTIONS say otherwise. Their own defaults are to wait
+# without a limit, and to raise when a server is down.
 DEFAULTS = {"connect_timeout": 0.5, "timeout": 0.5, "no_delay": True, "ignore_exc": True}
 
-# OPTIONS that have no effect: each thread has a client of its own, so there is no pool, and no
+# OPTIONS that have no effect: each thread has another client, so there is no pool, and no
 # server takes the keys of one that is down (see SafeHashClient).
 NOT_TAKEN = {"use_pooling", "max_pool_size", "pool_idle_timeout", "lock_generator"}
 NOT_TAKEN |= {"retry_attempts", "retry_timeout", "dead_timeout"}

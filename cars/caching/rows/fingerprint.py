@@ -1,4 +1,4 @@
-"""A row's fingerprint: of which model, schema, database and time zone it is.
+"""A row's fingerprint: it says of which model, schema, database and time zone the row is.
 
 A row with another fingerprint can't be used: it is of another database, or of a model that has
 changed since.
@@ -21,7 +21,7 @@ from ..registry import CachedModel
 
 SIZE = 8  # bytes
 
-# What a database's configuration says of its rows.
+# The parts of a database's configuration that decide which rows it has and how they are read.
 PARTS = ("ENGINE", "HOST", "PORT", "NAME", "USER", "OPTIONS", "TIME_ZONE")
 _parts = itemgetter(*PARTS)
 
@@ -32,7 +32,7 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     A process can change that while it runs, for example the NAME for each tenant. USER and OPTIONS
     count too, since they can select another schema.
     """
-    # All threads' connections share this dict; to look up a thread's own takes longer.
+    # The connections of all threads share this dict. Looking up the thread's connection is slower.
     parts = _parts(connections.settings[cached.alias])
     now = (parts, settings.TIME_ZONE, settings.USE_TZ, _process)
     known: tuple[Any, bytes] | None = cached.__dict__.get("fingerprint")  # no call for each hit
@@ -63,9 +63,9 @@ def _digest(model: type[Model], database: tuple[str, ...]) -> bytes:
 
 
 def _description(value: Any) -> Any:
-    """Return what says of a field, as of its parts, which values its column has.
+    """Return a description of a field, or of a part of one: it changes with the column's values.
 
-    The same in every process: functions and classes are named, not shown with their address.
+    It is the same in every process: functions and classes are named, without their address.
     """
     if isinstance(value, Field):
         _, path, arguments, options = value.deconstruct()
