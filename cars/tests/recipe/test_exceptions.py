@@ -1,21 +1,23 @@
-"""The exceptions to "never stale" that lie in the cache and in the database.
+"""The exceptions to "never stale" that lie in the cache: each test shows a stale read, and its end.
 
-Each test shows a stale read and its end. Those in which a write isn't seen are in
-`test_unseen_writes`.
+`test_unseen_writes` and `test_database_exceptions` have the others.
 """
 
+import socket
 import time
 from contextlib import contextmanager
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from threading import Thread
+from unittest import skipUnless
 from unittest.mock import patch
 
-from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, connection, transaction
+from django.db import transaction
 from django.test import override_settings
 from pymemcache.client.base import Client
 
 from cars.caching import entries, protocol
-from cars.caching.registry import cached_model
+from cars.lab import servers
 from cars.tests.support import caches as test_caches
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.other_clients import (
@@ -24,11 +26,12 @@ from cars.tests.support.other_clients import (
     evict,
     in_another_thread,
     read,
+    using,
 )
 from cars.tests.support.zoo.models import Plain
 
 from .test_options import configured
-from .test_unseen_writes import execute, set_raw
+from .test_unseen_writes import set_raw
 
 DUMMY = "django.core.cache.backends.dummy.DummyCache"
 
@@ -85,6 +88,68 @@ class UnreachableServerTests(MemcachedMixin, ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
         Plain.objects.expire([self.plain.pk])
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
+
+
+class OneAnswerHandler(BaseRequestHandler):
+    """Asks Memcached over a new connection for each command, as a proxy may do."""
+
+    def handle(self):
+        while command := self.request.recv(2**20):
+            with socket.create_connection(self.server.behind) as connection:
+                connection.sendall(command + b"mn\r\n")  # its answer marks the end
+                answer = b""
+                while not answer.endswith(b"MN\r\n"):
+                    answer += connection.recv(2**20)
+            self.request.sendall(answer.removesuffix(b"MN\r\n"))
+
+
+@skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
+class ProxiedServerTests(ClientsTestCase):
+    """The exception "proxied server": a connection to a proxy outlives a restart of Memcached."""
+
+    def setUp(self):
+        super().setUp()
+        self.memcached = self.enterContext(servers.memcached_program().running())
+
+    @contextmanager
+    def proxy(self):
+        with ThreadingTCPServer(("127.0.0.1", 0), OneAnswerHandler) as proxy:
+            proxy.daemon_threads = True
+            proxy.behind = "127.0.0.1", self.memcached.port
+            Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
+            try:
+                yield "{}:{}".format(*proxy.server_address)
+            finally:
+                proxy.shutdown()
+
+    def read_during_a_restart(self):
+        """Read the row; after the SELECT Memcached is restarted, and another thread writes."""
+
+        def select_and_restart(*arguments):
+            rows = select(*arguments)
+            if not restarted:
+                restarted.append(True)
+                self.memcached.end()
+                self.memcached.start()
+                in_another_thread(self.rename)
+            return rows
+
+        select, restarted = protocol.select, []
+        with patch.object(protocol, "select", select_and_restart):
+            return read(self.plain.pk)
+
+    def test_a_row_is_stale_if_the_numbers_that_cas_compares_come_again(self):
+        with self.proxy() as address, using([address], timeout=10):
+            cache.set("another", 1)  # so that the lease has the number that the row will have
+            self.assertEqual(self.read_during_a_restart(), ("old", "miss"))
+            self.assertEqual(Plain.objects.get().name, "new")
+            self.assertEqual(read(self.plain.pk), ("old", "hit"))
+
+    def test_a_row_is_not_stale_without_a_proxy(self):
+        with using([self.memcached.address], timeout=10):
+            cache.set("another", 1)
+            self.assertEqual(self.read_during_a_restart(), ("old", "miss"))
+            self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
 
 class CrowdedRowTests(ClientsTestCase):
@@ -184,134 +249,3 @@ class SharedPrefixTests(ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
         with patch.object(test_caches, "RUN", "another-prefix"):
             self.assertEqual(read(self.plain.pk), ("other", "miss"))
-
-
-class UndoneCommitTests(ClientsTestCase):
-    """The exception "undone commit": the database loses what was committed."""
-
-    def test_a_row_that_a_restore_has_undone_is_served(self):
-        self.rename()
-        set_raw("old")  # the restore
-        self.assertEqual(read(self.plain.pk), ("new", "hit"))
-
-
-class LaggingStandbyTests(ClientsTestCase):
-    """The exception "lagging standby": a proxy sends the SELECT of a fill to a standby."""
-
-    def test_a_row_read_from_a_lagging_standby_is_served(self):
-        cached = cached_model(Plain, "default")
-        behind = protocol.select(cached, {self.key: self.plain.pk})
-        with patch.object(protocol, "select", return_value=behind):
-            self.rename()
-        self.assertEqual(read(self.plain.pk), ("old", "hit"))
-
-
-if connection.vendor == "sqlite":
-
-    class IteratorTests(ClientsTestCase):
-        """The exception "open iterator": SQLite keeps the snapshot of an unfinished iterator."""
-
-        def test_a_row_that_is_filled_during_an_unfinished_iterator_is_stale(self):
-            Plain.objects.bulk_create([Plain(name="more"), Plain(name="and more")])
-            iterator = Plain.objects.iterator(chunk_size=1)
-            next(iterator)
-            in_another_thread(self.rename)
-            evict(self.key)
-            self.assertEqual(read(self.plain.pk), ("old", "miss"))
-            self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "hit"))
-            self.assertEqual(
-                in_another_thread(lambda: Plain.objects.get(pk=self.plain.pk)).name, "new"
-            )
-            iterator.close()
-
-
-if connection.vendor == "postgresql":
-
-    class IsolationTests(ClientsTestCase):
-        """The exception "isolation level": a hit takes no part in the transaction's guarantees."""
-
-        @contextmanager
-        def block(self, level):
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {level}")
-                yield
-
-        def test_a_row_from_an_old_snapshot_is_never_filled(self):
-            for level in ("REPEATABLE READ", "SERIALIZABLE"):
-                with self.subTest(level=level):
-                    in_another_thread(self.rename, "old")
-                    with self.block(level):
-                        self.assertEqual(Plain.objects.get().name, "old")
-                        in_another_thread(self.rename, "new")
-                        evict(self.key)
-                        self.assertEqual(read(self.plain.pk), ("old", "miss"))
-                        self.assertIsNone(entry_under(self.key))
-                        self.assertEqual(in_another_thread(read, self.plain.pk), ("new", "miss"))
-                    self.assertEqual(read(self.plain.pk), ("new", "hit"))
-
-        def test_a_hit_is_newer_than_the_snapshot_of_the_transaction(self):
-            with self.block("REPEATABLE READ"):
-                self.assertEqual(Plain.objects.get().name, "old")
-                in_another_thread(self.rename)
-                self.assertEqual(Plain.objects.get().name, "old")
-                self.assertEqual(read(self.plain.pk), ("new", "hit"))
-
-        def swap(self, reader):
-            """Let two transactions each copy the other's row; return whether both committed."""
-            one, two = self.plain, Plain.objects.create(name="two")
-
-            def copy(source, target, meanwhile=lambda: None):
-                with self.block("SERIALIZABLE"):
-                    with connection.cursor() as cursor:
-                        cursor.execute("SELECT 1")  # takes the snapshot
-                    name = reader(source.pk).name
-                    meanwhile()
-                    Plain(pk=target.pk, name=name).save()
-
-            try:
-                copy(one, two, lambda: in_another_thread(copy, two, one))
-            except DatabaseError:
-                return False
-            return True
-
-        def test_serializable_refuses_a_write_that_depends_on_a_database_read(self):
-            self.assertFalse(self.swap(lambda pk: Plain.objects.get(pk=pk)))
-
-        def test_serializable_does_not_refuse_a_write_that_depends_on_a_cached_read(self):
-            self.assertTrue(self.swap(Plain.objects.cache))
-
-    class SessionTests(ClientsTestCase):
-        """The exception "state of the session": a schema, role or policy chosen at run time."""
-
-        def setUp(self):
-            super().setUp()
-            execute("CREATE SCHEMA other")
-            self.addCleanup(execute, "DROP SCHEMA other CASCADE")
-            execute("CREATE TABLE other.zoo_plain (LIKE zoo_plain INCLUDING ALL)")
-            execute("INSERT INTO other.zoo_plain VALUES (%s, 'other', 0)", self.plain.pk)
-
-        @contextmanager
-        def schema(self, name):
-            execute(f"SET search_path TO {name}")
-            try:
-                yield
-            finally:
-                execute("RESET search_path")
-
-        def test_a_row_of_one_schema_is_served_in_another(self):
-            with self.schema("other"):
-                self.assertEqual(Plain.objects.get().name, "other")
-                self.assertEqual(read(self.plain.pk), ("old", "hit"))
-
-        def test_a_key_function_that_adds_the_tenant_keeps_the_rows_apart(self):
-            tenant = "public"
-
-            def make_key(key, prefix, version):
-                return f"{tenant}:{test_caches.make_key(key, prefix, version)}"
-
-            config = {**settings.CACHES["default"], "KEY_FUNCTION": make_key}
-            with override_settings(CACHES={"default": config}):
-                for tenant, name in 2 * [("public", "old"), ("other", "other")]:
-                    with self.schema(tenant):
-                        self.assertEqual(read(self.plain.pk)[0], name)
