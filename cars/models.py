@@ -16,7 +16,7 @@ FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
 MOST_KM = 9_999_999  # about twice the record, of a Volvo P1800
 
 # PostgreSQL can't store null characters. Forms reject them, but an import uses no form.
-no_null_characters = ProhibitNullCharactersValidator("A text can't hold a null character.")
+no_null_characters = ProhibitNullCharactersValidator()
 
 
 def next_year() -> int:
@@ -54,8 +54,8 @@ class Car(models.Model):
         blank=True,
         db_index=True,
         validators=[
-            MinValueValidator(FIRST_YEAR, "No car is older than %(limit_value)s."),
-            MaxValueValidator(next_year, "No car is newer than %(limit_value)s."),
+            MinValueValidator(FIRST_YEAR, "The year must be %(limit_value)s or later."),
+            MaxValueValidator(next_year, "The year must be %(limit_value)s or earlier."),
         ],
         help_text="The year of construction.",
     )
@@ -75,7 +75,7 @@ class Car(models.Model):
         db_index=True,
         validators=[
             MinValueValidator(0, "A mileage can't be negative."),
-            MaxValueValidator(MOST_KM, "No car has driven more than %(limit_value)s km."),
+            MaxValueValidator(MOST_KM, "The mileage must be %(limit_value)s km or less."),
         ],
         help_text="In kilometres.",
     )

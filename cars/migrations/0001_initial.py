@@ -26,11 +26,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         help_text="The manufacturer, for example Toyota.",
                         max_length=255,
-                        validators=[
-                            django.core.validators.ProhibitNullCharactersValidator(
-                                "A text can't hold a null character."
-                            )
-                        ],
+                        validators=[django.core.validators.ProhibitNullCharactersValidator()],
                     ),
                 ),
                 (
@@ -39,11 +35,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         help_text="The name of the model, for example Avensis.",
                         max_length=255,
-                        validators=[
-                            django.core.validators.ProhibitNullCharactersValidator(
-                                "A text can't hold a null character."
-                            )
-                        ],
+                        validators=[django.core.validators.ProhibitNullCharactersValidator()],
                     ),
                 ),
                 (
@@ -55,10 +47,11 @@ class Migration(migrations.Migration):
                         null=True,
                         validators=[
                             django.core.validators.MinValueValidator(
-                                1886, "No car is older than %(limit_value)s."
+                                1886, "The year must be %(limit_value)s or later."
                             ),
                             django.core.validators.MaxValueValidator(
-                                cars.models.next_year, "No car is newer than %(limit_value)s."
+                                cars.models.next_year,
+                                "The year must be %(limit_value)s or earlier.",
                             ),
                         ],
                     ),
@@ -90,11 +83,7 @@ class Migration(migrations.Migration):
                         db_index=True,
                         help_text="The country of the manufacturer.",
                         max_length=60,
-                        validators=[
-                            django.core.validators.ProhibitNullCharactersValidator(
-                                "A text can't hold a null character."
-                            )
-                        ],
+                        validators=[django.core.validators.ProhibitNullCharactersValidator()],
                     ),
                 ),
                 (
@@ -109,7 +98,7 @@ class Migration(migrations.Migration):
                                 0, "A mileage can't be negative."
                             ),
                             django.core.validators.MaxValueValidator(
-                                9999999, "No car has driven more than %(limit_value)s km."
+                                9999999, "The mileage must be %(limit_value)s km or less."
                             ),
                         ],
                     ),

@@ -32,7 +32,9 @@ class Command(BaseCommand):
         )
         parser.add_argument("--seed", type=int, default=0, help="for --schedules (%(default)s)")
         parser.add_argument("--replay", type=int, metavar="NUMBER", help="run that schedule again")
-        parser.add_argument("--without", metavar="RULE", help="switch that rule of the design off")
+        parser.add_argument(
+            "--without", metavar="RULE", help="switch that rule of the protocol off"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         with test_database():

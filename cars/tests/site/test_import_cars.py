@@ -137,7 +137,7 @@ class BadFileTests(ImportTestCase):
 
     def test_an_invalid_row_is_reported_with_line_column_and_reason(self):
         self.assertRowsRejected(
-            "1 bad row:\n  line 3, column year: No car is older than 1886.",
+            "1 bad row:\n  line 3, column year: The year must be 1886 or later.",
             AVENSIS,
             "Ford,Model T,1700,cabriolet,United States,1,1.00",
             AURIS,
@@ -155,7 +155,7 @@ class BadFileTests(ImportTestCase):
             ),
             "Toyota,,,,,,cheap": "column price: “cheap” value must be a decimal number.",
             "Toyota,,,,,,NaN": "column price: “NaN” value must be a decimal number.",
-            "Toyota,a\0b,,,,,": "column model: A text can't hold a null character.",
+            "Toyota,a\0b,,,,,": "column model: Null characters are not allowed.",
             "Toyota,Avensis": "2 columns instead of 7.",
             AVENSIS + ",": "8 columns instead of 7.",
         }.items():
@@ -165,21 +165,21 @@ class BadFileTests(ImportTestCase):
     def test_all_errors_of_a_row_are_reported(self):
         self.assertRowsRejected(
             "1 bad row:\n"
-            "  line 2, column year: No car is older than 1886.\n"
+            "  line 2, column year: The year must be 1886 or later.\n"
             "  line 2, column price: A price can't be negative.",
             "Toyota,,1700,,,,-1",
         )
 
     def test_the_first_invalid_rows_are_reported_and_the_rest_counted(self):
         named = "".join(
-            f"\n  line {line}, column year: No car is older than 1886." for line in range(2, 7)
+            f"\n  line {line}, column year: The year must be 1886 or later." for line in range(2, 7)
         )
         self.assertRowsRejected(f"7 bad rows:{named}\n  and 2 more", *["Benz,,1700,,,,"] * 7)
 
     def test_an_invalid_row_rolls_back_earlier_batches(self):
         with patch.object(command, "BATCH", 1):
             self.assertRowsRejected(
-                "1 bad row:\n  line 4, column year: No car is older than 1886.",
+                "1 bad row:\n  line 4, column year: The year must be 1886 or later.",
                 AVENSIS,
                 AURIS,
                 "Benz,,1700,,,,",
@@ -196,7 +196,7 @@ class BadFileTests(ImportTestCase):
 
     def test_line_numbers_are_those_of_an_editor(self):
         self.assertRowsRejected(
-            "1 bad row:\n  line 5, column year: No car is older than 1886.",
+            "1 bad row:\n  line 5, column year: The year must be 1886 or later.",
             '"Toyota\nJapan",,,,,,',
             "",
             "Benz,,1700,,,,",

@@ -220,7 +220,7 @@ class ChangeTests(PageCase):
     def test_an_invalid_value_is_rejected_and_nothing_is_saved(self):
         self.log_in("add_car")
         page = self.client.post(reverse("cars:add"), {**self.data, "year": 1700})
-        self.assertContains(page, "No car is older than 1886.")
+        self.assertContains(page, "The year must be 1886 or later.")
         self.assertFalse(Car.objects.exists())
 
     def urls(self):
