@@ -1,12 +1,17 @@
-"""The site's 404 page, also while DEBUG is on."""
+"""The pages of errors, in the site's own style, also while DEBUG is on."""
 
+import sys
 from collections.abc import Callable
+from typing import Any
 
 from csp.constants import HEADER
 from csp.utils import build_policy
 from django.conf import settings
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.middleware import common
 from django.shortcuts import render
+from django.template.loader import render_to_string
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -17,8 +22,29 @@ def page_not_found(request: HttpRequest, exception: Exception | None = None) -> 
     return response
 
 
-class NotFoundMiddleware:
-    """Replaces Django's technical 404 page, which DEBUG brings, with the site's page."""
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the 503 page if the database can't be reached, else the 500 page."""
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        return without_queries("503.html", 503, {"Retry-After": "10"})
+    return without_queries("500.html", 500)
+
+
+def too_many_logins(request: HttpRequest, *args: Any) -> HttpResponse:
+    """Return the page for an address with too many failed logins."""
+    minutes = round(settings.AXES_COOLOFF_TIME.total_seconds() / 60)
+    headers = {"Retry-After": str(minutes * 60)}
+    return without_queries("429.html", 429, headers, minutes=minutes)
+
+
+def without_queries(
+    template: str, status: int, headers: dict[str, str] | None = None, **context: Any
+) -> HttpResponse:
+    """Return a page that needs no database: without the request, whose user would be read."""
+    return HttpResponse(render_to_string(template, context), status=status, headers=headers)
+
+
+class ErrorPagesMiddleware:
+    """Gives a page to a 405, which is empty, and to a 404 with DEBUG, which is Django's own."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -27,4 +53,17 @@ class NotFoundMiddleware:
         response = self.get_response(request)
         if response.status_code == 404 and settings.DEBUG:
             return page_not_found(request)
+        if response.status_code == 405:
+            allowed = {"Allow": response["Allow"]}
+            return without_queries("405.html", 405, allowed, method=request.method, **allowed)
         return response
+
+
+class CommonMiddleware(common.CommonMiddleware):
+    """Django's, which adds a missing slash to a URL: here only where nothing can be lost by it.
+
+    A browser follows a redirected POST by a GET, without the form's data.
+    """
+
+    def should_redirect_with_slash(self, request: HttpRequest) -> bool:
+        return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)

@@ -28,12 +28,6 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
-    """Answer health checks, without the database and the cache."""
-    return HttpResponse("ok\n", content_type="text/plain")
-
-
-@require_safe
 def index(request: HttpRequest) -> HttpResponse:
     """List cars: the pks come from the database, the cars from the cache."""
     form, page = listing.find(request.GET)

@@ -58,6 +58,14 @@ def key_prefix(value: str) -> str:
     return value
 
 
+@env.parser_for("count")
+def count(value: str) -> int:
+    """Return `value` as a number that is 0 or more; raise EnvError for anything else."""
+    if not value.isdecimal():
+        raise EnvError(f"{value!r} is not a whole number, for example 1.")
+    return int(value)
+
+
 @env.parser_for("database")
 def database(url: str) -> dict[str, Any]:
     """Return the entry for Django's DATABASES that `url` names.
@@ -85,4 +93,6 @@ def database(url: str) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,  # seconds
         }
+    else:
+        config["OPTIONS"] = {"connect_timeout": 5, **config.get("OPTIONS", {})}  # seconds
     return config

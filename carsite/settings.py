@@ -1,6 +1,7 @@
 """The one settings file, read from the environment; docs/site.md lists the variables."""
 
 import logging
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,11 @@ try:
     DATABASES = {"default": env.database("DATABASE_URL", f"sqlite:///{BASE_DIR / 'db.sqlite3'}")}
     MEMCACHED_SERVERS = env.servers("MEMCACHED_SERVERS", "")
     CACHE_KEY_PREFIX = env.key_prefix("CACHE_KEY_PREFIX", "carsite")
+    HTTPS = env.bool("DJANGO_HTTPS", not DEBUG)
+    PROXIES = env.count("DJANGO_PROXIES", "0")
+    SECURE_HSTS_SECONDS = env.count("DJANGO_HSTS_SECONDS", "3600" if HTTPS else "0")
+    METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+    STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None
@@ -55,31 +61,38 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "csp",
+    "axes",
     "cars.caching",
     "cars",
 ]
 
 MIDDLEWARE = [
+    "carsite.probes.ProbesMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "cars.insight.lookups.LookupsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
+    "cars.errors.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
     # Last, so that all other middleware sees the page that is sent.
-    "cars.errors.NotFoundMiddleware",
+    "cars.errors.ErrorPagesMiddleware",
 ]
+
+if METRICS_TOKEN:
+    MIDDLEWARE.insert(1, "carsite.metrics.MetricsMiddleware")
 
 if DEBUG:
     INSTALLED_APPS += ["debug_toolbar"]
     # Early, so that it sees the queries and cache calls of the middleware after it. After CSP,
     # whose header must cover the toolbar's own scripts. After Lookups, which adds to the
     # Server-Timing header of the toolbar.
-    MIDDLEWARE.insert(4, "debug_toolbar.middleware.DebugToolbarMiddleware")
+    after = MIDDLEWARE.index("cars.insight.lookups.LookupsMiddleware") + 1
+    MIDDLEWARE.insert(after, "debug_toolbar.middleware.DebugToolbarMiddleware")
     DEBUG_TOOLBAR_CONFIG = {
         "SHOW_TOOLBAR_CALLBACK": "carsite.toolbar.show_toolbar",
         "SHOW_COLLAPSED": True,  # open, it hides the right of the page: hit and miss
@@ -120,19 +133,38 @@ TEMPLATES = [
 ]
 
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+# After so many failed logins a client's address has to wait. No account is ever locked: anyone
+# could lock out its user. The attempts are in the database, so they count without the cache too.
+AXES_FAILURE_LIMIT = 20  # an office may have one address
+AXES_COOLOFF_TIME = timedelta(minutes=10)
+AXES_LOCKOUT_PARAMETERS = ["ip_address"]
+AXES_CLIENT_IP_CALLABLE = "carsite.proxy.client_address"
+AXES_LOCKOUT_CALLABLE = "cars.errors.too_many_logins"
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # which would write at each further attempt
+AXES_DISABLE_ACCESS_LOG = True
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 # Set here, since the tests turn DEBUG off but have no STATIC_ROOT.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG
-# Compressed, but with unchanged file names: pages work before `collectstatic` has run.
+# With a hash of the content in each file name, browsers keep files for ever. `collectstatic` makes
+# the names. With debug the files come from their folders.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedStaticFilesStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
 }
 
 # Everything goes to stderr. Django's handlers would write it twice with debug, and not at all
@@ -143,7 +175,10 @@ LOGGING = {
     "formatters": {"line": {"()": "carsite.logs.Formatter", "one_line": not DEBUG}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": LOG_LEVEL},
-    "loggers": {"django": {"handlers": [], "level": "NOTSET"}},
+    "loggers": {
+        "django": {"handlers": [], "level": "NOTSET"},
+        "axes": {"level": "WARNING"},  # three lines of INFO for each login
+    },
 }
 
 # Everything comes from the site itself, and nothing is inline. The admin uses data: images.
@@ -161,8 +196,12 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 X_FRAME_OPTIONS = "DENY"
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-# The redirect to HTTPS and HSTS belong to the proxy in front, which has the certificate.
-SILENCED_SYSTEM_CHECKS = ["security.W004", "security.W008"]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+if PROXIES:
+    # Trusted, since the nearest proxy sets it, also where the client has sent one.
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# HSTS for subdomains and in the preload lists of browsers concerns more than this site: whoever has
+# the domain decides that.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 TEST_RUNNER = "cars.tests.support.runner.Runner"

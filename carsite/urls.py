@@ -8,6 +8,7 @@ from django.urls import include, path
 from cars import views
 
 handler404 = "cars.errors.page_not_found"
+handler500 = "cars.errors.server_error"
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -16,7 +17,6 @@ urlpatterns = [
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("watch/", include("cars.insight.watch.urls")),
-    path("healthz", views.healthz, name="healthz"),
 ]
 
 if "debug_toolbar" in settings.INSTALLED_APPS:

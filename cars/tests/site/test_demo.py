@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.http import HttpRequest
 from django.test import SimpleTestCase, TestCase, override_settings
 from django.urls import reverse
 
@@ -172,11 +173,16 @@ class DemoTests(SimpleTestCase):
             call_command("demo")  # tests have debug off
 
 
+def log_in(client):
+    """Log `client` in with the demo's account; return whether that worked."""
+    return client.login(request=HttpRequest(), username=ACCOUNT, password=PASSWORD)
+
+
 @override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # fast
 class AccountTests(TestCase):
     def test_the_account_has_all_permissions_for_cars_and_no_others(self):
         make_account()
-        self.assertTrue(self.client.login(username=ACCOUNT, password=PASSWORD))
+        self.assertTrue(log_in(self.client))
         self.assertEqual(self.client.get(reverse("admin:index")).status_code, 200)
         user = get_user_model().objects.get(username=ACCOUNT)
         self.assertTrue(user.is_staff)
@@ -188,11 +194,11 @@ class AccountTests(TestCase):
 
     def test_a_changed_password_is_reset_and_an_unchanged_one_keeps_sessions(self):
         make_account()
-        self.client.login(username=ACCOUNT, password=PASSWORD)
+        log_in(self.client)
         make_account()
         self.assertEqual(self.client.get(reverse("admin:index")).status_code, 200)
         user = get_user_model().objects.get(username=ACCOUNT)
         user.set_password("another")
         user.save()
         make_account()
-        self.assertTrue(self.client.login(username=ACCOUNT, password=PASSWORD))
+        self.assertTrue(log_in(self.client))

@@ -19,6 +19,11 @@ VARIABLES = (
     "MEMCACHED_SERVERS",
     "CACHE_KEY_PREFIX",
     "DJANGO_LOG_LEVEL",
+    "DJANGO_HTTPS",
+    "DJANGO_HSTS_SECONDS",
+    "DJANGO_PROXIES",
+    "METRICS_TOKEN",
+    "STATIC_ROOT",
 )
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "long-and-random-" * 4,
@@ -66,6 +71,14 @@ class SettingsTests(SimpleTestCase):
                 ["memcached:11211", "10.0.0.1:11212"],
             ),
             ("CACHES['default']['KEY_PREFIX']", "CACHE_KEY_PREFIX", "cars-b", "cars-b"),
+            ("SESSION_COOKIE_SECURE", "DJANGO_HTTPS", "off", False),
+            ("CSRF_COOKIE_SECURE", "DJANGO_HTTPS", "on", True),
+            ("SECURE_SSL_REDIRECT", "DJANGO_HTTPS", "off", False),
+            ("SECURE_HSTS_SECONDS", "DJANGO_HTTPS", "off", 0),
+            ("SECURE_HSTS_SECONDS", "DJANGO_HSTS_SECONDS", "86400", 86400),
+            ("SECURE_PROXY_SSL_HEADER", "DJANGO_PROXIES", "1", ["HTTP_X_FORWARDED_PROTO", "https"]),
+            ("MIDDLEWARE[1]", "METRICS_TOKEN", "secret", "carsite.metrics.MetricsMiddleware"),
+            ("STATIC_ROOT.as_posix()", "STATIC_ROOT", "/srv/static", "/srv/static"),
             ("LOGGING['root']['level']", "DJANGO_LOG_LEVEL", "warning", logging.WARNING),
             ("DATABASES['default']['NAME']", "DATABASE_URL", "sqlite:////a/b", "/a/b"),
             ("DATABASES['default']['HOST']", "DATABASE_URL", "postgres://u:p@db/cars", "db"),
@@ -91,6 +104,9 @@ class SettingsTests(SimpleTestCase):
             ("CACHE_KEY_PREFIX", "two words"),
             ("CACHE_KEY_PREFIX", ""),
             ("DJANGO_LOG_LEVEL", "much"),
+            ("DJANGO_HTTPS", "perhaps"),
+            ("DJANGO_HSTS_SECONDS", "1 h"),
+            ("DJANGO_PROXIES", "-1"),
         ):
             with self.subTest(variable, value=value):
                 result = python("manage.py", "check", **{variable: value})
@@ -125,6 +141,16 @@ class SettingsTests(SimpleTestCase):
 
     def test_without_debug_the_toolbar_is_not_installed(self):
         self.assertFalse(self.read("'debug_toolbar' in s.INSTALLED_APPS", **PRODUCTION))
+
+    def test_without_a_token_nothing_is_counted_and_without_proxies_none_is_trusted(self):
+        off = (
+            "s.METRICS_TOKEN, 'metrics' in str(s.MIDDLEWARE), hasattr(s, 'SECURE_PROXY_SSL_HEADER')"
+        )
+        self.assertEqual(self.read(f"[{off}]", **PRODUCTION), ["", False, False])
+
+    def test_without_debug_https_is_on(self):
+        self.assertIs(self.read("s.SECURE_SSL_REDIRECT", **PRODUCTION), True)
+        self.assertIs(self.read("s.SECURE_SSL_REDIRECT", DJANGO_DEBUG="on"), False)
 
     def test_without_memcached_the_cache_is_local_memory(self):
         self.assertIn("LocalMemory", self.read("s.CACHES['default']['BACKEND']", **PRODUCTION))

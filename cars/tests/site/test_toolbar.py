@@ -13,6 +13,7 @@ from django.test import TestCase, override_settings
 
 from cars.models import Car
 from cars.tests.support.caches import MemcachedMixin, empty_cache
+from cars.tests.support.collected import static_files
 
 WITHOUT_DEBUG = """
 import django
@@ -39,6 +40,8 @@ class WithoutDebugTests(TestCase):
                 "DJANGO_DEBUG": "off",
                 "DJANGO_SECRET_KEY": "long and random",
                 "DJANGO_ALLOWED_HOSTS": "example.com",
+                "DJANGO_HTTPS": "off",
+                "STATIC_ROOT": self.enterContext(static_files()),
             },
             capture_output=True,
             text=True,

@@ -1,0 +1,57 @@
+"""The pages of errors."""
+
+from unittest.mock import patch
+
+from django.contrib.auth.models import User
+from django.db import OperationalError, connections
+from django.test import Client, TestCase, override_settings
+
+
+class ErrorPageTests(TestCase):
+    def setUp(self):
+        self.client = Client(raise_request_exception=False)
+
+    def assertPage(self, response, status, heading):
+        """Check the status, and that the page is the site's own and sends the visitor on."""
+        self.assertContains(response, f"<h1>{heading}</h1>", status_code=status)
+        self.assertContains(response, 'class="brand"', status_code=status)
+        self.assertContains(response, 'class="button"', status_code=status)
+
+    def test_a_request_that_cannot_be_read_gives_the_400_page(self):
+        with self.assertLogs("django.security"):
+            page = self.client.get("/", headers={"host": "not a host"})
+        self.assertPage(page, 400, "Bad request")
+
+    def test_a_method_that_is_not_allowed_gives_the_405_page(self):
+        for debug in (False, True):
+            with override_settings(DEBUG=debug):
+                page = self.client.put("/cars/")
+            self.assertPage(page, 405, "Method not allowed")
+            self.assertContains(
+                page, "doesn’t answer PUT requests, only GET, HEAD", status_code=405
+            )
+            self.assertEqual(page["Allow"], "GET, HEAD")
+            self.assertIn("Content-Security-Policy", page.headers)
+
+    def test_a_missing_slash_is_added_for_safe_methods_only(self):
+        for debug in (False, True):
+            with override_settings(DEBUG=debug):
+                self.assertRedirects(self.client.get("/cars"), "/cars/", 301)
+                for method in ("post", "put", "patch", "delete"):
+                    page = getattr(self.client, method)("/cars")
+                    self.assertPage(page, 404, "Page not found")
+
+    def test_an_error_gives_the_500_page(self):
+        error = patch("cars.views.source.excerpts", side_effect=ValueError("broken"))
+        with error, self.assertLogs("django.request", "ERROR"):
+            self.assertPage(self.client.get("/"), 500, "Server error")
+
+    def test_without_the_database_every_page_gives_the_503_page(self):
+        self.client.force_login(User.objects.create_superuser("root"))
+        error = OperationalError("connection refused")
+        for url in ("/", "/cars/", "/cars/add/", "/admin/", "/admin/cars/car/", "/accounts/login/"):
+            away = patch.object(connections["default"], "cursor", side_effect=error)
+            with self.subTest(url), away, self.assertLogs("django.request", "ERROR"):
+                page = self.client.get(url)
+                self.assertPage(page, 503, "Out of service for a moment")
+                self.assertEqual(page["Retry-After"], "10")
