@@ -45,6 +45,15 @@ class CommitTests(ClientsTestCase):
             self.rename()
             self.assertEqual(read(self.plain.pk), ("new", "held"))
 
+    def test_the_writer_reads_what_it_has_written_even_if_its_hold_was_lost(self):
+        pk = self.plain.pk
+        with transaction.atomic():
+            self.rename()
+            evict(self.key)
+            self.assertEqual(in_another_thread(read, pk), ("old", "miss"))  # and fills
+            self.assertEqual(read(pk), ("new", "held"))
+            self.assertEqual(Plain.objects.cache_many([pk])[pk].name, "new")
+
     def test_a_transaction_is_served_hits_of_rows_that_it_does_not_hold(self):
         other = Plain.objects.create(name="other")
         with transaction.atomic():

@@ -1,0 +1,19 @@
+"""What stands under a key: how long holds stand."""
+
+from unittest.mock import patch
+
+from django.test import SimpleTestCase
+
+from cars.caching import entries
+from cars.caching.entries import TICK, Holds
+
+NOW = 1_000_000.0
+
+
+class HoldsTests(SimpleTestCase):
+    def setUp(self):
+        self.enterContext(patch.object(entries.time, "time", return_value=NOW))
+
+    def test_the_entry_stands_until_the_latest_deadline(self):
+        self.assertEqual(Holds({"a": NOW + 60, "b": NOW + 600}).timeout, 600 + TICK)
+        self.assertEqual(Holds({"a": NOW + 600, "b": NOW + 60}).timeout, 600 + TICK)
