@@ -210,14 +210,32 @@ def _databases() -> Iterator[CheckMessage]:
     answered = getattr(settings, "CACHING_SAME_DATABASE", {})
     for one, two in combinations(connections, 2):
         a, b = connections[one].settings_dict, connections[two].settings_dict
-        alike = a["ENGINE"] == b["ENGINE"] and a["NAME"] == b["NAME"]
-        there = (a["HOST"], str(a["PORT"])) == (b["HOST"], str(b["PORT"]))
-        if alike and not there and two not in answered and one not in answered:
+        if one not in answered and two not in answered and (reason := _doubt(a, b)):
             yield Warning(
-                f"Are the databases {one!r} and {two!r} the same one?",
+                f"Are the databases {one!r} and {two!r} the same one? {reason}",
                 hint=(
                     f'If so, set CACHING_SAME_DATABASE = {{"{two}": "{one}"}}; '
                     f'if not, {{"{two}": "{two}"}}.'
                 ),
                 id="caching.W002",
             )
+
+
+def _doubt(a: dict[str, Any], b: dict[str, Any]) -> str:
+    """Return why two configurations don't say whether it is the same database; "" if they do."""
+
+    def differ(*parts: str) -> bool:
+        return any(str(a[part]) != str(b[part]) for part in parts)
+
+    if differ("ENGINE"):
+        return ""
+    by_service = any("service" in c["OPTIONS"] and not c["NAME"] for c in (a, b))
+    if by_service and differ("HOST", "PORT", "NAME", "OPTIONS"):
+        return "A service says where it is."
+    if differ("NAME"):
+        return ""
+    if differ("HOST", "PORT"):
+        return "They have one name, under different hosts or ports."
+    if differ("USER", "OPTIONS"):
+        return "They differ in USER or OPTIONS, which can choose another schema or service."
+    return ""

@@ -55,7 +55,11 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         rows = self.order_by().values_list("pk", flat=True)
         rows.query.select_for_update = False
         rows.query.distinct_fields = ()
-        return list(dict.fromkeys(rows))
+        pks = list(rows)
+        try:
+            return list(dict.fromkeys(pks))  # a join can return a row several times
+        except TypeError:  # pks that can't be hashed
+            return pks
 
     def bulk_create(
         self,

@@ -1,6 +1,7 @@
 """System checks report what the recipe can't cover, with hints that can be followed."""
 
 from contextlib import contextmanager
+from types import SimpleNamespace
 from unittest import mock
 
 from django.conf import settings
@@ -24,6 +25,13 @@ class Filtered(CacheManager):
 
     def get_queryset(self):
         return super().get_queryset().filter(name="kept")
+
+
+class FakeConnections(dict):
+    """Stands for Django's `connections`: configurations by alias, which connect to nothing."""
+
+    def __getitem__(self, alias):
+        return SimpleNamespace(settings_dict=super().__getitem__(alias))
 
 
 class ChecksTests(SimpleTestCase):
@@ -250,9 +258,49 @@ class ChecksTests(SimpleTestCase):
         self.assertEqual((message.id, message.obj), ("caching.E001", Lorry.drivers.through))
         self.assertIn("through=", message.hint)
 
-    def test_two_databases_that_may_be_the_same_are_a_warning(self):
-        there = {**connections["default"].settings_dict, "HOST": "pooler"}
-        with mock.patch.dict(connections.settings, {"pooler": there}):
-            self.assertEqual(self.ids(), ["caching.W002"])
-            with override_settings(CACHING_SAME_DATABASE={"pooler": "default"}):
-                self.assertEqual(self.ids(), [])
+    def asked(self, one, two):
+        """Return why the check asks about two aliases with these configurations; "" if it doesn't.
+
+        What they don't say is as in the configuration of the default database.
+        """
+        default = connections["default"].settings_dict
+        aliases = {"one": {**default, **one}, "two": {**default, **two}}
+        with mock.patch.object(checks, "connections", FakeConnections(aliases)):
+            messages = [message for message in checks.check() if message.id == "caching.W002"]
+            for answer in {"two": "one"}, {"two": "two"}, {"one": "one"}:
+                with override_settings(CACHING_SAME_DATABASE=answer):
+                    self.assertNotIn("caching.W002", self.ids())
+        if not messages:
+            return ""
+        (message,) = messages
+        self.assertIn('CACHING_SAME_DATABASE = {"two": "one"}', message.hint)
+        return message.msg.partition("? ")[2]
+
+    def test_aliases_that_may_be_the_same_database_are_a_warning(self):
+        service = {"HOST": "", "NAME": "", "OPTIONS": {"service": "cars"}}
+        other_service = {**service, "OPTIONS": {"service": "vans"}}
+        for one, two, reason in (
+            ({"HOST": "db"}, {"HOST": "pooler"}, "different hosts or ports"),
+            ({"PORT": 5432}, {"PORT": 6432}, "different hosts or ports"),
+            ({"USER": "owner"}, {"USER": "application"}, "differ in USER or OPTIONS"),
+            ({"OPTIONS": {}}, {"OPTIONS": {"options": "-c search_path=b"}}, "USER or OPTIONS"),
+            (service, other_service, "A service says where"),
+            (service, {"HOST": "db", "NAME": "cars"}, "A service says where"),
+            ({"HOST": "db", "NAME": "cars"}, service, "A service says where"),
+        ):
+            with self.subTest(one=one, two=two):
+                self.assertIn(reason, self.asked(one, two))
+
+    def test_aliases_that_are_surely_the_same_database_or_surely_not_are_no_warning(self):
+        service = {"HOST": "", "NAME": "", "OPTIONS": {"service": "cars"}}
+        for one, two in (
+            ({}, {}),
+            ({"PORT": 5432}, {"PORT": "5432"}),
+            ({"NAME": "cars"}, {"NAME": "vans"}),
+            ({"NAME": "cars", "USER": "a"}, {"NAME": "vans", "USER": "b"}),
+            ({"ENGINE": "one"}, {"ENGINE": "two", "HOST": "there"}),
+            (service, service),
+            ({"NAME": "cars", "OPTIONS": {"service": "a"}}, {"NAME": "vans"}),
+        ):
+            with self.subTest(one=one, two=two):
+                self.assertEqual(self.asked(one, two), "")

@@ -47,6 +47,10 @@ class AnswersTests(SimpleTestCase):
         self.assertEqual(self.keys(b"BADCLASS invalid class id\r\n", LINE + b"END\r\n"), ["a b"])
         self.assertEqual(self.asked[1], b"lru_crawler metadump all\r\n")
 
+    def test_a_server_that_knows_neither_is_an_error(self):
+        with self.assertRaisesMessage(ListingError, "answers b'BADCLASS"):
+            self.keys(b"BADCLASS invalid class id\r\n", b"BADCLASS invalid class id\r\n")
+
     def test_a_server_that_is_busy_is_asked_again(self):
         self.assertEqual(self.keys(b"BUSY\r\n", b"BUSY\r\n", LINE + b"END\r\n"), ["a b"])
 
@@ -83,17 +87,33 @@ class RowsTests(SimpleTestCase):
         with closing(Client(normalize_server_spec(address), serde=Serde(pickle=True))) as client:
             client.set_many(values, noreply=False)
 
-    def rows(self):
-        return dict(caches["default"].rows())
+    def assertListed(self, rows):
+        self.assertCountEqual(caches["default"].rows(), rows.items())
 
     def test_the_rows_of_all_servers_are_listed_and_nothing_else(self):
         addresses = [self.enterContext(servers.memcached()) for _ in range(2)]
         self.enterContext(on_servers(addresses))
-        self.fill(
-            addresses[0], a=Row(b"1\r\n2"), text="HD f256", pickled={1, 2}, large=b"x" * 500_000
-        )
+        self.fill(addresses[0], a=Row(b"1\r\n2"), text="HD f256", pickled={1, 2})
         self.fill(addresses[1], b=Row(b""), number=256)
-        self.assertEqual(self.rows(), {"a": b"1\r\n2", "b": b""})
+        self.assertListed({"a": b"1\r\n2", "b": b""})
+
+    def test_values_of_others_are_not_sent(self):
+        address = self.enterContext(servers.memcached())
+        self.enterContext(on_servers([address]))
+        self.fill(address, large=b"x" * 500_000)
+        self.assertListed({})
+        with closing(Client(normalize_server_spec(address))) as client:
+            self.assertLess(client.stats()[b"bytes_written"], 5_000)
+
+    def test_a_key_that_only_binary_clients_can_use_is_passed_over(self):
+        address = self.enterContext(servers.memcached())
+        self.enterContext(on_servers([address]))
+        self.fill(address, a=Row(b"1"))
+        client = client_of(address)
+        with client.opened() as lines:
+            client.send(b"ms YSBi 1 b\r\nx\r\n")  # base64 of "a b"
+            self.assertEqual(lines.readline(), b"HD\r\n")
+        self.assertListed({"a": b"1"})
 
     def test_more_rows_than_a_chunk_are_all_listed(self):
         self.enterContext(mock.patch.object(listing, "CHUNK", 3))
@@ -101,21 +121,21 @@ class RowsTests(SimpleTestCase):
         self.enterContext(on_servers([address]))
         rows = {f"row{number}": Row(str(number).encode()) for number in range(10)}
         self.fill(address, **rows)
-        self.assertEqual(self.rows(), rows)
+        self.assertListed(rows)
 
     def test_listing_the_rows_is_no_access(self):
         address = self.enterContext(servers.memcached())
         self.enterContext(on_servers([address]))
         self.fill(address, a=Row(b"1"))
         for _ in range(2):
-            self.rows()
+            self.assertListed({"a": b"1"})
         self.assertFalse(any(item.fetched for item in listing.items(client_of(address))))
 
     def test_a_server_that_is_away_is_named(self):
         address = f"127.0.0.1:{servers.free_port()}"
         self.enterContext(on_servers([self.enterContext(servers.memcached()), address]))
         with self.assertRaisesMessage(ListingError, f"{address} doesn't answer: "):
-            self.rows()
+            list(caches["default"].rows())
 
     def test_a_server_that_refuses_to_list_is_named_with_its_answer(self):
         address = self.enterContext(servers.memcached("-X"))
@@ -123,7 +143,7 @@ class RowsTests(SimpleTestCase):
         with self.assertRaisesMessage(
             ListingError, f"{address} doesn't list what it has, but answ"
         ):
-            self.rows()
+            list(caches["default"].rows())
 
     def test_a_cache_without_a_server_lists_nothing(self):
         self.assertEqual(list(MemcachedCache("", {}).rows()), [])
