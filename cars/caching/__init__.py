@@ -41,29 +41,28 @@ a miss with its fill:
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Writer.__init__, transactions.withdraw_saves, Writer.hold,
-    transactions._keys, protocol.hold, protocol.setting, protocol._change, gets_many,
-    protocol.add_holds, cas_many, transactions.after_save, transactions._end_save,
-    Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
-    protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
-    protocol._packed
+    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
+    transactions.after_save, transactions._end_save, Writer.release, protocol.release,
+    protocol.release_holds, protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log,
+    protocol.fill, protocol.select, protocol._packed
 an update() in a transaction:
     CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
     queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
     transactions.current, transactions.settle, transactions.in_transaction,
     Transaction.__init__, Writer.__init__, Transaction.listen, Transaction.is_registered,
-    Writer.hold, transactions._keys, protocol.hold, protocol.setting, protocol._change,
-    gets_many, protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
+    Writer.hold, protocol.hold, protocol.setting, protocol._change, gets_many,
+    protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
     Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
     protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
     protocol._packed
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle,
     transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
-    Transaction.is_registered, Writer.hold, transactions._keys, protocol.hold, protocol.setting,
-    protocol._change, gets_many, protocol.add_holds, cas_many, transactions.after_save,
-    Transaction.outcome, Transaction.is_left_behind, Writer.has_lost_its_connection,
-    transactions.settle_all, Writer.withdraw, protocol.withdraw, protocol.remove_holds,
-    protocol._without, transactions.withdraw_saves
+    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
+    gets_many, protocol.add_holds, cas_many, transactions.after_save, Transaction.outcome,
+    Transaction.is_left_behind, Writer.has_lost_its_connection, transactions.settle_all,
+    Writer.withdraw, protocol.withdraw, protocol.remove_holds, protocol._without,
+    transactions.withdraw_saves
 """
 
 # Copyright (c) the authors of carsite. All rights reserved.

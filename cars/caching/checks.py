@@ -114,11 +114,14 @@ def _manager(model: type[Model], manager: Manager[Any]) -> Iterator[CheckMessage
 
 def _parents(model: type[Model]) -> Iterator[CheckMessage]:
     links = {parent: link for parent, link in model._meta.parents.items() if link is not None}
-    cached = [parent for parent in links if parent in cached_models()]
-    if len(cached) > 1:
+    if len(links) > 1:
+        labels = " and ".join(parent._meta.label for parent in links)
         yield Error(
-            f"It has two cached parents: {', '.join(p._meta.label for p in cached)}.",
-            hint="A row has one pk. Cache one of them, or none of them and this model.",
+            f"It has several parents, {labels}: a row of it is known by several pks.",
+            hint=(
+                "Have one parent, and a OneToOneField without parent_link to each other one; or "
+                "cache none of these models."
+            ),
             obj=model,
             id="caching.E003",
         )
@@ -133,7 +136,7 @@ def _parents(model: type[Model]) -> Iterator[CheckMessage]:
                 id="caching.E012",
             )
     for parent, link in links.items():
-        if not link.primary_key:
+        if len(links) == 1 and not link.primary_key:
             yield Error(
                 f"It shares its row with {parent._meta.label} under another pk.",
                 hint=f"Make the parent link {link.name!r} the primary key.",

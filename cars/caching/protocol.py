@@ -18,6 +18,7 @@ from time import perf_counter
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 
 from . import events
@@ -147,8 +148,15 @@ def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     pks = list(keys.values())
     # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
     condition = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
-    found = _all_rows(cached).filter(**condition)
-    return {key: values for pk, *values in found if (key := cached.key(pk)) in keys}
+    found = list(_all_rows(cached).filter(**condition))
+    try:
+        return {key: values for pk, *values in found if (key := cached.key(pk)) in keys}
+    except (TypeError, ValueError, ValidationError):
+        # The pk's field returns what it doesn't take. Such a row isn't packed, but it is read.
+        if len(keys) == 1:
+            return {key: values for key in keys for _, *values in found}
+        rows = (select(cached, {key: pk}) for key, pk in keys.items())
+        return {key: values for row in rows for key, values in row.items()}
 
 
 @memoize

@@ -161,9 +161,11 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
     transaction, an error breaks that one only if rows were written, or if Django breaks it.
     """
     connection = connections[using]
-    if any(isinstance(w, _Returning) and w.model is model for w in connection.execute_wrappers):
-        yield []  # an update() of a bulk_update(), which holds
-        return
+    for wrapper in connection.execute_wrappers:
+        if isinstance(wrapper, _Returning) and wrapper.model is model:
+            wrapper.pks += old
+            yield []  # an update() of a bulk_update(), which holds
+            return
     pks = list(old)
     nested, broken = connection.in_atomic_block, True
     try:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, KeysView
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache as memoize
 from functools import cached_property
@@ -9,7 +10,7 @@ from typing import Any
 
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
-from django.core.exceptions import ImproperlyConfigured
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import IntegerField, Model
 
@@ -72,6 +73,14 @@ class CachedModel:
     def keys(self, pks: Iterable[Any]) -> Keys:
         """Return `pks` by their keys."""
         return {self.key(pk): pk for pk in pks}
+
+    def known_keys(self, pks: Iterable[Any]) -> Keys:
+        """Return `pks` by their keys, without those that no cached row can have."""
+        keys = {}
+        for pk in pks:
+            with suppress(TypeError, ValueError, ValidationError):
+                keys[self.key(pk)] = pk
+        return keys
 
     @cached_property
     def _name(self) -> str:

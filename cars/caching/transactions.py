@@ -14,7 +14,6 @@ from time import perf_counter
 from typing import Any
 from weakref import ref
 
-from django.core.exceptions import ValidationError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
@@ -49,7 +48,7 @@ class Writer:
         """Hold the rows `pks`, which are written through `model`."""
         self.written.add(concrete(model))
         for cached in written_by(model, self.connection.alias):
-            keys = _keys(cached, pks)
+            keys = cached.known_keys(pks)  # a historical model's pk can have another type
             # Noted first: an interrupt in the middle of the call may leave the hold standing.
             self.held.setdefault(cached, {}).update(keys)
             protocol.hold(cached, keys, self.token)
@@ -75,17 +74,6 @@ class Writer:
         """Has the connection been closed or replaced, so that the server's answer is unknown?"""
         current = self.connection.connection
         return current is not self.dbapi_connection or getattr(current, "closed", False)
-
-
-def _keys(cached: CachedModel, pks: Iterable[Any]) -> Keys:
-    """Return `pks` by their keys, without those that no cached row can have."""
-    keys = {}
-    for pk in pks:
-        try:
-            keys[cached.key(pk)] = pk
-        except (TypeError, ValueError, ValidationError):
-            pass  # a historical model's pk can have another type
-    return keys
 
 
 class Outcome(Enum):
@@ -114,7 +102,7 @@ class Transaction(Writer):
     def will_delete(self, model: type[Model], pks: Collection[Any]) -> None:
         """Note that the rows `pks` will be held, as soon as all rows to be deleted are known."""
         for cached in written_by(model, self.connection.alias):
-            keys = _keys(cached, pks)
+            keys = cached.known_keys(pks)
             self.held.setdefault(cached, {}).update(keys)
             self.deleting.setdefault(cached, {}).update(keys)
 
@@ -331,7 +319,7 @@ def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) 
     if not writer:
         writer = _end_save(connections[using], instance)
     pks = pks_of(instance, using)
-    if any(_keys(cached, pks).keys() - writer.held.get(cached, NOTHING) for cached in written):
+    if any(cached.known_keys(pks).keys() - writer.held.get(cached, NOTHING) for cached in written):
         writer.hold(sender, pks)
     if autocommit:
         writer.release()

@@ -38,14 +38,17 @@ def count(cached: CachedModel, sample: int | None = None) -> int:
 
 
 def chunks(cached: CachedModel, sample: int | None = None) -> Iterator[list[Any]]:
-    """Yield the pks of `cached` in chunks, or `sample` of them, drawn at random."""
+    """Yield the pks of `cached` in chunks, or `sample` of them, drawn at random.
+
+    None of a model whose pks have no keys, since the pk's field returns what it doesn't take.
+    """
     pks = _all_rows(cached).values_list("pk", flat=True)
     if sample is not None:
         yield from _in_chunks(pks.order_by("?")[:sample])
         return
     pks = pks.order_by("pk")
     chunk = list(pks[:CHUNK])
-    while chunk:
+    while cached.known_keys(chunk[-1:]):
         yield chunk
         chunk = list(pks.filter(pk__gt=chunk[-1])[:CHUNK])
 
@@ -65,7 +68,7 @@ def compare(cached: CachedModel, pks: Iterable[Any]) -> dict[str, str]:
 
     A difference is looked at again before a row is called stale: a writer may be at work.
     """
-    keys = cached.keys(pks)
+    keys = cached.known_keys(pks)
     outcomes = _compare(cached, keys)
     for _ in range(LOOKS - 1):
         stale = {key: pk for key, pk in keys.items() if outcomes.get(key) == STALE}
@@ -122,6 +125,6 @@ def deleted(cached: CachedModel, pks: Collection[Any]) -> list[str]:
     They are looked at several times, as `compare` does.
     """
     rows = _all_rows(cached).filter(pk__in=pks).values_list("pk", flat=True)
-    standing = {cached.key(pk) for pk in rows}
+    standing = cached.known_keys(rows)
     missing = [pk for key, pk in cached.keys(pks).items() if key not in standing]
     return [key for key, what in compare(cached, missing).items() if what == STALE]

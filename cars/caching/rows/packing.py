@@ -57,7 +57,9 @@ def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
 
     Raises Unpackable for a value that can't be read back as it was, or what its field raises.
     """
-    return Row(fingerprint_of(cached) + _format_of(cached).pack(values))
+    row_format = _format_of(cached)
+    cached.key(row_format.pk_of(values))  # raises for a pk that no writer could hold
+    return Row(fingerprint_of(cached) + row_format.pack(values))
 
 
 def unpack_many(cached: CachedModel, entries: Mapping[str, Any]) -> dict[str, Model]:

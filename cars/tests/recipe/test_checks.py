@@ -119,21 +119,54 @@ class ChecksTests(SimpleTestCase):
         self.assertIs(type(Lorry._base_manager), CacheManager)
         self.assertEqual(self.found_ids, set())
 
-    def test_two_cached_parents_are_an_error(self):
+    def test_two_parents_are_an_error_if_any_of_the_models_is_cached(self):
+        for which in "first", "second", "child":
+            with self.subTest(which), self.models():
+
+                class Wheeled(models.Model):
+                    wheeled_id = models.AutoField(primary_key=True)
+                    objects = CacheManager() if which == "first" else models.Manager()
+
+                class Floating(models.Model):
+                    floating_id = models.AutoField(primary_key=True)
+                    objects = CacheManager() if which == "second" else models.Manager()
+
+                class Amphibious(Wheeled, Floating):
+                    objects = CacheManager() if which == "child" else models.Manager()
+
+            self.assertIn("caching.E003", self.found_ids)
+            self.assertNotIn("caching.E004", self.found_ids)  # its advice can't be followed
+
+    def test_what_the_message_about_two_parents_advises_passes(self):
         with self.models():
 
             class Wheeled(models.Model):
-                wheeled_id = models.AutoField(primary_key=True)
                 objects = CacheManager()
 
             class Floating(models.Model):
-                floating_id = models.AutoField(primary_key=True)
                 objects = CacheManager()
 
-            class Amphibious(Wheeled, Floating):
+            class Amphibious(Wheeled):
+                floating = models.OneToOneField(Floating, models.CASCADE)
+
+        self.assertEqual(self.found_ids, set())
+
+    def test_a_grandparent_under_another_pk_is_an_error_of_the_model_with_the_link(self):
+        with self.models():
+
+            class Vehicle(models.Model):
+                objects = CacheManager()
+
+            class Lorry(Vehicle):
+                number = models.AutoField(primary_key=True)
+                vehicle = models.OneToOneField(Vehicle, models.CASCADE, parent_link=True)
+
+            class Tanker(Lorry):
                 pass
 
-        self.assertEqual(self.found_ids, {"caching.E003", "caching.E004"})
+        (message,) = self.messages
+        self.assertEqual((message.id, message.obj), ("caching.E004", Lorry))
+        self.assertIn("Make the parent link 'vehicle' the primary key", message.hint)
 
     def test_a_parent_link_that_is_not_the_pk_is_an_error(self):
         with self.models():

@@ -1,5 +1,7 @@
 """update() and bulk_update(), which send no signals."""
 
+from unittest import mock
+
 import django
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import connection, transaction
@@ -8,6 +10,7 @@ from django.db.models.functions import Concat
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
+from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, run
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
@@ -250,6 +253,15 @@ class BulkUpdateTests(HeldMixin, TestCase):
             row.name = "b"
         with self.assertHeld(*(row for row in self.rows if row.number > 2)):
             Plain.objects.filter(number__gt=2).bulk_update(self.rows, ["name"])
+
+    def test_bulk_update_holds_its_rows_on_a_database_that_does_not_return_pks(self):
+        for row in self.rows:
+            row.name = "b"
+        with (
+            mock.patch.object(queryset, "_can_return", lambda using: False),
+            self.assertHeld(*self.rows),
+        ):
+            Plain.objects.bulk_update(self.rows, ["name"], batch_size=2)
 
     def test_bulk_update_of_a_child_holds_its_parents_row(self):
         dog = Dog.objects.create(name="Rex")

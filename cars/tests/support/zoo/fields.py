@@ -67,3 +67,39 @@ class SecretField(models.TextField):
 
     def value_to_string(self, obj):
         return "***"
+
+
+class Label:
+    """A string that can't be hashed."""
+
+    def __init__(self, text):
+        self.text = text
+
+    def __str__(self):
+        return self.text
+
+    def __eq__(self, other):
+        return str(self) == str(other)
+
+
+class LabelField(models.CharField):
+    """Returns a Label, and takes one too."""
+
+    def from_db_value(self, value, expression, connection):
+        return Label(value)
+
+    def to_python(self, value):
+        return value if isinstance(value, Label) else Label(value)
+
+    def get_prep_value(self, value):
+        return str(value)
+
+
+class LabelAutoField(models.BigAutoField):
+    """Returns a Label, but doesn't take one."""
+
+    def from_db_value(self, value, expression, connection):
+        return Label(str(value))
+
+    def to_python(self, value):
+        return Label(str(value))

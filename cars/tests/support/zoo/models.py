@@ -9,7 +9,7 @@ from django.db import models
 from cars.caching import CacheManager
 from cars.caching.queryset import CacheQuerySet
 
-from .fields import PointField, SecretField, WordField
+from .fields import LabelAutoField, LabelField, PointField, SecretField, WordField
 
 
 class Plain(models.Model):
@@ -414,3 +414,21 @@ class Worker(models.Model):
     name = models.CharField(max_length=50)
 
     objects = WorkerManager()
+
+
+class Parcel(models.Model):
+    """A pk that can't be hashed."""
+
+    id = LabelField(primary_key=True, max_length=50)
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager()
+
+
+class Ticket(models.Model):
+    """A pk that its field returns but doesn't take, so that no write can hold it."""
+
+    id = LabelAutoField(primary_key=True)
+    name = models.CharField(max_length=50)
+
+    objects = CacheManager()
