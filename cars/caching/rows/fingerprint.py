@@ -13,6 +13,7 @@ from operator import itemgetter
 from typing import Any
 
 from django.conf import settings
+from django.core.signals import setting_changed
 from django.db import connections
 from django.db.models import Field, Model
 
@@ -34,26 +35,30 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     """
     # The connections of all threads share this dict. Looking up the thread's connection is slower.
     parts = _parts(connections.settings[cached.alias])
-    now = (parts, settings.TIME_ZONE, settings.USE_TZ, _process)
-    known: tuple[Any, bytes] | None = cached.__dict__.get("fingerprint")  # no call for each hit
-    if known is None or known[0] != now:
+    known = cached.__dict__.get("fingerprint", UNKNOWN)  # no call for each hit
+    if known[0] != parts or known[1] is not _era:
         database = identity(connections.settings[canonical(cached.alias)])
-        rest = [str(part) for part in (*parts[4:], *now[1:3])]
-        copied = deepcopy(parts)  # OPTIONS can be changed in place
-        known = ((copied, *now[1:]), _digest(cached.model, (*database, *rest)))
-        cached.__dict__["fingerprint"] = known
-    return known[1]
+        rest = [str(part) for part in (*parts[4:], settings.TIME_ZONE, settings.USE_TZ)]
+        digest = _digest(cached.model, (*database, *rest))
+        # Copied, since OPTIONS can be changed in place.
+        known = cached.__dict__["fingerprint"] = deepcopy(parts), _era, digest
+    return known[2]
 
 
-_process = object()
+UNKNOWN: tuple[Any, object, bytes] = (None, None, b"")
+
+# Another object when what isn't looked at for each hit has changed: settings, which only tests
+# change, and the process, which a database in memory is private to.
+_era = object()
 
 
-def _be_another_process() -> None:
-    global _process
-    _process = object()  # a database in memory is private to a process
+def _begin_era(**kwargs: Any) -> None:
+    global _era
+    _era = object()
 
 
-os.register_at_fork(after_in_child=_be_another_process)
+os.register_at_fork(after_in_child=_begin_era)
+setting_changed.connect(_begin_era)
 
 
 @memoize
