@@ -24,7 +24,7 @@ from django.db.models import Model, QuerySet
 from . import events
 from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
 from .registry import CachedModel, Keys
-from .rows import make_instance, pack, unpack_many
+from .rows import make_instance, pack, unpack, unpack_many
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +49,10 @@ def setting(name: str) -> float:
 # Readers
 
 
-def look_up(cached: CachedModel, key: str) -> Model | None:
-    """Return the row under `key` if it is in the cache: one `get`, and nothing else."""
+def look_up(cached: CachedModel, key: str, pk: Any) -> Model | None:
+    """Return the row `pk`, under `key`, if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    instance = unpack_many(cached, {key: cached.cache.look(key)}).get(key)
+    instance = unpack(cached, key, cached.cache.look(key), pk)
     if instance is not None:
         events.tell(events.HIT, cached.model, started, key)
     return instance

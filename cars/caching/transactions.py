@@ -232,7 +232,7 @@ def read_one(cached: CachedModel, key: str, pk: Any) -> Model | None:
     misses is filled after its COMMIT. The rows that it holds it reads from the database.
     """
     held = _held(cached) if Transaction.alive else NOTHING
-    found = None if key in held else protocol.look_up(cached, key)
+    found = None if key in held else protocol.look_up(cached, key, pk)
     return _read_misses(cached, {key: pk}, held).get(key) if found is None else found
 
 

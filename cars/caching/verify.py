@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from . import protocol
 from .entries import ABSENT, Row, State, state_of
 from .registry import CachedModel, Keys, cached_model, cached_models
-from .rows import SIZE, fingerprint_of, is_same, pk_in, unpack_many
+from .rows import SIZE, fingerprint_of, is_same, pk_in, unpack
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -93,7 +93,7 @@ def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
 def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -> str:
     if not isinstance(entry, Row):
         return state_of(entry)
-    instance = unpack_many(cached, {key: entry}).get(key)
+    instance = unpack(cached, key, entry)
     if instance is None:
         return State.OTHER
     return FRESH if is_same([instance.__dict__[name] for name in cached.names], row) else STALE

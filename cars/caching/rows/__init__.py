@@ -7,7 +7,7 @@ instances    values to an instance
 
 from .fingerprint import SIZE, fingerprint_of
 from .instances import make_instance
-from .packing import is_same, pack, pk_in, unpack_any, unpack_many
+from .packing import is_same, pack, pk_in, unpack, unpack_any, unpack_many
 
 __all__ = [
     "SIZE",
@@ -16,6 +16,7 @@ __all__ = [
     "make_instance",
     "pack",
     "pk_in",
+    "unpack",
     "unpack_any",
     "unpack_many",
 ]

@@ -35,7 +35,7 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     """
     # The connections of all threads share this dict. Looking up the thread's connection is slower.
     parts = _parts(connections.settings[cached.alias])
-    known = cached.__dict__.get("fingerprint", UNKNOWN)  # no call for each hit
+    known: Known = cached.__dict__.get("fingerprint", UNKNOWN)  # no call for each hit
     if known[0] != parts or known[1] is not _era:
         database = identity(connections.settings[canonical(cached.alias)])
         rest = [str(part) for part in (*parts[4:], settings.TIME_ZONE, settings.USE_TZ)]
@@ -45,7 +45,8 @@ def fingerprint_of(cached: CachedModel) -> bytes:
     return known[2]
 
 
-UNKNOWN: tuple[Any, object, bytes] = (None, None, b"")
+Known = tuple[Any, object, bytes]  # parts, era, fingerprint
+UNKNOWN: Known = (None, None, b"")
 
 # Another object when what isn't looked at for each hit has changed: settings, which only tests
 # change, and the process, which a database in memory is private to.

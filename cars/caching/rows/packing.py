@@ -62,22 +62,28 @@ def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
     return Row(fingerprint_of(cached) + row_format.pack(values))
 
 
+def unpack(cached: CachedModel, key: str, value: Any, pk: Any = None) -> Model | None:
+    """Return the instance of `cached` whose row is `value`, which stands under `key`.
+
+    None for another value, and for a row that can't be used. `pk` is what the key was made from.
+    """
+    if type(value) is Row and value.startswith(fingerprint_of(cached)):
+        return _format_of(cached).instance(value, key, pk)
+    return None
+
+
 def unpack_many(cached: CachedModel, entries: Mapping[str, Any]) -> dict[str, Model]:
     """Return, by key, the instances of `cached` whose rows are among `entries`, by their keys.
 
     Other values are left out, and rows that can't be used.
     """
     fingerprint, row_format = fingerprint_of(cached), _format_of(cached)
-    found = {}
-    for key, row in entries.items():
-        if type(row) is Row and row.startswith(fingerprint):
-            try:
-                values = row_format.unpack(row[SIZE:])
-                if cached.key(row_format.pk_of(values)) == key:
-                    found[key] = make_instance(cached, values)
-            except Exception as error:
-                logger.warning("The row %s can't be unpacked: %s", key, error)
-    return found
+    found = {
+        key: row_format.instance(value, key)
+        for key, value in entries.items()
+        if type(value) is Row and value.startswith(fingerprint)
+    }
+    return {key: instance for key, instance in found.items() if instance is not None}
 
 
 def unpack_any(row: Row) -> Model | None:
@@ -116,7 +122,7 @@ class _Format:
     """How the values of a cached model's rows are packed."""
 
     def __init__(self, cached: CachedModel) -> None:
-        self._alias = cached.alias
+        self._cached = cached
         meta = cached.model._meta
         self._fields = meta.concrete_fields
         self.pk_of = itemgetter(*(self._fields.index(field) for field in meta.pk_fields))
@@ -149,8 +155,20 @@ class _Format:
             value = values[number]
             if value is not None and value.tzinfo:
                 # As a SELECT gives it: in the connection's time zone.
-                values[number] = value.astimezone(connections[self._alias].timezone)
+                values[number] = value.astimezone(connections[self._cached.alias].timezone)
         return values
+
+    def instance(self, row: Row, key: str, pk: Any = None) -> Model | None:
+        """Return the instance of `row`; None if it is damaged, or of another pk than `key`."""
+        try:
+            values = self.unpack(row[SIZE:])
+            found = self.pk_of(values)
+            # Mostly the pk is a number. To compare it is faster than to make its key again.
+            if (type(pk) is int and found == pk) or self._cached.key(found) == key:
+                return make_instance(self._cached, values)
+        except Exception as error:
+            logger.warning("The row %s can't be unpacked: %s", key, error)
+        return None
 
     # Values of other fields that MessagePack doesn't have: the code is the number of the field.
 

@@ -13,7 +13,7 @@ from django.db import connection, migrations, models
 from django.db.migrations.migration import Migration
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import F, signals
-from django.test import SimpleTestCase, TestCase, TransactionTestCase
+from django.test import SimpleTestCase, TestCase, TransactionTestCase, override_settings
 from django.test.utils import isolate_apps
 
 from cars.caching import CacheManager, registry
@@ -186,6 +186,15 @@ class FingerprintTests(SimpleTestCase):
         for change, (before, after) in changes.items():
             with self.subTest(change):
                 self.assertNotEqual(digest_of(before), digest_of(after))
+
+    def test_it_changes_with_the_settings_of_time_zones(self):
+        cached = registry.cached_model(Plain, "default")
+        before = fingerprint.fingerprint_of(cached)
+        for setting, value in {"TIME_ZONE": "Asia/Tokyo", "USE_TZ": False}.items():
+            with self.subTest(setting):
+                with override_settings(**{setting: value}):
+                    self.assertNotEqual(fingerprint.fingerprint_of(cached), before)
+                self.assertEqual(fingerprint.fingerprint_of(cached), before)
 
     def test_it_stays_with_what_the_database_does_not_see(self):
         plain = models.IntegerField()

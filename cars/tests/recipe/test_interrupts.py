@@ -11,6 +11,8 @@ from pymemcache.client import base
 
 from cars.caching import databases, protocol
 from cars.caching.entries import ABSENT, Holds, Lease, Swap
+from cars.caching.registry import cached_model
+from cars.caching.rows import fingerprint_of
 from cars.caching.transactions import TRANSACTION, settle_all
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.other_clients import ClientsTestCase, entry_under, in_another_thread, read
@@ -207,6 +209,14 @@ class ForkTests(ClientsTestCase):
 
         self.assertNotEqual(in_child(lambda: identity(":memory:")), identity(":memory:"))
         self.assertEqual(in_child(lambda: identity("cars.sqlite3")), identity("cars.sqlite3"))
+
+    def test_rows_of_an_in_memory_database_have_another_fingerprint_in_a_child(self):
+        in_memory = {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+        with patch.dict(connection.settings_dict, in_memory):
+            cached = cached_model(Plain, "default")
+            before = str(fingerprint_of(cached))
+            self.assertNotEqual(in_child(lambda: fingerprint_of(cached)), before)
+            self.assertEqual(str(fingerprint_of(cached)), before)
 
 
 class ForkedClientTests(MemcachedMixin, SimpleTestCase):
