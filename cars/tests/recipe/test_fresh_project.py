@@ -210,14 +210,14 @@ class GuideTests(SimpleTestCase):
     def setUpClass(cls):
         super().setUpClass()
         cls.project = project = Project(cls)
-        cls.commands, cls.common, cls.variants = [], [], {}
+        commands, cls.common, cls.variants = [], [], {}
         for block in blocks_of(GUIDE):
             if block.language == "console":
                 for command in block.commands():
                     if command.startswith("cp ") or "startapp" in command:
                         project.run(command)
                     elif not command.startswith("pip "):
-                        cls.commands.append(command)  # they need the models that follow
+                        commands.append(command)  # they need the models that follow
             elif block.file == "yourproject/settings.py":
                 group = cls.common
                 if block.variant:
@@ -226,13 +226,17 @@ class GuideTests(SimpleTestCase):
             elif block.file:
                 project.add(block.file, block.text)
 
-    def configure(self, variant="", server=SERVER):
-        texts = [text.replace(SERVER, server) for text in self.common]
-        self.project.configure(*texts, *self.variants.get(variant, ()))
+        # Here, since one of them makes the migrations, which all tests need.
+        cls.configure("with local memory")
+        cls.printed = {command: project.run(command) for command in commands}
+
+    @classmethod
+    def configure(cls, variant="", server=SERVER):
+        texts = [text.replace(SERVER, server) for text in cls.common]
+        cls.project.configure(*texts, *cls.variants.get(variant, ()))
 
     def test_in_local_memory_the_commands_of_the_page_succeed(self):
-        self.configure("with local memory")
-        printed = {command: self.project.run(command) for command in self.commands}
+        printed = self.printed
         self.assertIn("no issues", printed["python manage.py check"])
         self.assertIn("OK", printed["python manage.py test"])
         self.assertNotIn("caching.", printed["python manage.py test"])
