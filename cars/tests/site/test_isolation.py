@@ -5,12 +5,13 @@ import subprocess
 import sys
 import tempfile
 from unittest import skipUnless
-from urllib.parse import unquote
 
 from django.conf import settings
 from django.test import SimpleTestCase
-from pymemcache.client.base import Client
+from pymemcache.client.base import normalize_server_spec
 
+from cars.caching.backends import listing
+from cars.caching.backends.client import SafeClient
 from cars.lab import servers
 
 from .test_demo import Demo
@@ -24,8 +25,7 @@ class IsolationTests(SimpleTestCase):
 
     def setUp(self):
         memcached = self.enterContext(servers.memcached())
-        host, port = memcached.split(":")
-        self.memcached = Client((host, int(port)))
+        self.memcached = SafeClient(normalize_server_spec(memcached))
         self.addCleanup(self.memcached.close)
         folder = self.enterContext(tempfile.TemporaryDirectory())
         self.environ = {
@@ -40,9 +40,7 @@ class IsolationTests(SimpleTestCase):
 
     def contents(self):
         """Return all values in Memcached, by key."""
-        dump = self.memcached.raw_command("lru_crawler metadump all", "END\r\n").decode()
-        keys = [unquote(line.split()[0].removeprefix("key=")) for line in dump.splitlines()]
-        return self.memcached.get_many(keys)
+        return self.memcached.get_many([item.key for item in listing.items(self.memcached)])
 
     def run_tests(self, *options):
         """Run tests that write and read cars, with the site's Memcached."""
