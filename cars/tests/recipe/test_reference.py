@@ -32,6 +32,7 @@ COMMANDS = {
     "import_cars": "cars",
     "interleavings": "cars",
     "make_cars": "cars",
+    "mutants": "cars",
     "screenshots": "cars",
     "storm": "cars",
 }
