@@ -50,11 +50,10 @@ class Holds:
         """Return these holds and one more."""
         return Holds(self._standing() | {token: deadline})
 
-    def minus(self, token: str) -> "Holds":
-        """Return these holds without `token`, and without those whose deadline has passed."""
+    def minus(self, *tokens: str) -> "Holds":
+        """Return these holds without `tokens`, and without those whose deadline has passed."""
         standing = self._standing()
-        standing.pop(token, None)
-        return Holds(standing)
+        return Holds({token: end for token, end in standing.items() if token not in tokens})
 
     def _standing(self) -> dict[str, float]:
         now = time.time()
@@ -90,6 +89,7 @@ class Swap(NamedTuple):
 
 
 ABSENT = Seen(None, None)
+NO_ANSWER = Seen(object(), None)  # the server didn't answer: what stands there isn't known
 EXPIRE = object()
 STATES: dict[type, State] = {
     type(None): State.NOTHING,
@@ -116,6 +116,13 @@ class ListingError(Exception):
 class SwapCache(BaseCache):
     """The contract: a Django cache that can also compare and swap."""
 
+    def shared_as(self) -> str | None:
+        """Return a digest that is the same for all processes that reach the same entries by it.
+
+        None: the cache is of this process alone, and always answers.
+        """
+        return None
+
     def look(self, key: str) -> Any:
         """Return the value under `key`, a row packed and leases and holds too; None for nothing."""
         raise NotImplementedError
@@ -125,13 +132,17 @@ class SwapCache(BaseCache):
         raise NotImplementedError
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
-        """Return what stands under each of `keys`, leases and holds too, ABSENT for nothing."""
+        """Return what stands under each of `keys`, leases and holds too, ABSENT for nothing.
+
+        NO_ANSWER where the server doesn't say.
+        """
         raise NotImplementedError
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         """Do each swap whose key still has what was seen there; return the keys that changed.
 
-        One round trip to each server.
+        One round trip to each server. If the answer is lost, a swap may have been done although its
+        key isn't returned: who has to know looks again.
         """
         raise NotImplementedError
 

@@ -18,12 +18,14 @@ MISS = "miss"  # it was not; the database was asked
 HELD = "held"  # a writer holds it; the database was asked
 WAITED = "waited"  # another reader was filling it; it came from the cache then
 GIVEN_UP = "given up"  # as `waited`, but the row did not come in time; the database was asked
+NO_ANSWER = "no answer"  # the cache did not answer; the database was asked
 
-LOOKUPS = (HIT, MISS, HELD, WAITED, GIVEN_UP)
+LOOKUPS = (HIT, MISS, HELD, WAITED, GIVEN_UP, NO_ANSWER)
 
 # What else happens.
 FILLED = "filled"  # a reader or the release of a writer put the row into the cache
 EXPIRED = "expired"  # there is no such row, or it can't be stored: the entry was removed
+OWED = "owed"  # the cache did not answer a writer: it is written down in the database
 REFUSED = "refused"  # others changed the entry too often: a hold stays until its deadline
 
 

@@ -9,7 +9,7 @@ from django.core.cache import caches
 from django.db.models import Model
 
 from .backends import LocalMemoryCache, MemcachedCache
-from .backends.client import Serde
+from .backends.serde import Serde
 from .entries import STATES, TICK, State, state_of
 from .protocol import setting
 from .registry import concrete, config_of

@@ -22,7 +22,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 
 from . import events
-from .entries import ABSENT, EXPIRE, Holds, Lease, Row, Seen, Swap, new_token
+from .entries import ABSENT, EXPIRE, NO_ANSWER, Holds, Lease, Row, Seen, Swap, SwapCache, new_token
 from .registry import CachedModel, Keys
 from .rows import make_instance, pack, unpack, unpack_many
 
@@ -79,14 +79,19 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
         elif isinstance(value, Lease) and value != lease:
             waiting[key] = keys[key]
         else:
-            held = isinstance(value, Holds)
-            events.tell(events.HELD if held else events.MISS, cached.model, started, key)
+            events.tell(_outcome(value), cached.model, started, key)
     missed = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
     leased = {key: seen[key] for key in missed if seen[key].value == lease}
     found |= _instances(cached, fill(cached, missed, leased)[0])
     if waiting:
         found |= _wait(cached, waiting, started)
     return found
+
+
+def _outcome(value: Any) -> str:
+    if value is NO_ANSWER.value:
+        return events.NO_ANSWER
+    return events.HELD if isinstance(value, Holds) else events.MISS
 
 
 def warm(cached: CachedModel, keys: Keys) -> None:
@@ -107,7 +112,9 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     unusable = {
         key: Swap(at, lease, timeout)
         for key, at in seen.items()
-        if not (at is ABSENT or key in rows or isinstance(at.value, (Lease, Holds)))
+        if not (
+            at is ABSENT or at is NO_ANSWER or key in rows or isinstance(at.value, (Lease, Holds))
+        )
     }
     if unusable:
         cache.cas_many(unusable)
@@ -234,23 +241,35 @@ _warned: set[tuple[Any, ...]] = set()
 # Writers
 
 
-def hold(cached: CachedModel, keys: Collection[str], token: str) -> None:
+# Each of these returns the keys where it couldn't be done: the server didn't answer, or others
+# were faster too many times. What is to be done about these is owed.
+
+
+def hold(cached: CachedModel, keys: Collection[str], token: str) -> set[str]:
     """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
 
-    To be called before the COMMIT. A hold that can't be put does not stop the write.
+    To be called before the COMMIT.
     """
     deadline = time.time() + setting("CACHING_HOLD")
-    _change(cached, keys, partial(add_holds, cached, token, deadline))
+    return _change(cached, keys, partial(add_holds, cached, token, deadline))
 
 
-def release(cached: CachedModel, keys: Keys, token: str) -> None:
+def release(cached: CachedModel, keys: Keys, token: str) -> set[str]:
     """Remove the hold `token` from these keys, since the write is committed, and fill them."""
-    _change(cached, keys, partial(release_holds, cached, token, keys))
+    return _change(cached, keys, partial(release_holds, cached, token, keys))
 
 
-def withdraw(cached: CachedModel, keys: Collection[str], token: str) -> None:
+def withdraw(cached: CachedModel, keys: Collection[str], token: str) -> set[str]:
     """Remove the hold `token` from these keys, and fill nothing; the last one expires the entry."""
-    _change(cached, keys, partial(remove_holds, cached, token))
+    return _change(cached, keys, partial(remove_holds, cached, token))
+
+
+def withdraw_owed(cache: SwapCache, tokens: dict[str, set[str]]) -> set[str]:
+    """Remove, by key, the holds `tokens` of others, who couldn't; return the keys that are done."""
+    seen = {key: at for key, at in cache.gets_many(tokens).items() if at is not NO_ANSWER}
+    standing = {key: at for key, at in seen.items() if at is not ABSENT}
+    done = cache.cas_many({key: _without(at, *tokens[key]) for key, at in standing.items()})
+    return done | (seen.keys() - standing.keys())
 
 
 def forget(cached: CachedModel, keys: Collection[str]) -> int:
@@ -301,26 +320,38 @@ def _is_only_hold(value: Any, token: str) -> bool:
     )
 
 
-def _without(at: Seen, token: str) -> Swap:
+def _without(at: Seen, *tokens: str) -> Swap:
     """Return the swap that leaves others' holds; a row or a lease shows that our hold was lost."""
-    holds = at.value.minus(token) if isinstance(at.value, Holds) else Holds({})
+    holds = at.value.minus(*tokens) if isinstance(at.value, Holds) else Holds({})
     return Swap(at, holds, holds.timeout) if holds.deadlines else Swap(at, EXPIRE, 0)
 
 
 def _change(
     cached: CachedModel, keys: Collection[str], change: Callable[[dict[str, Seen]], set[str]]
-) -> None:
-    """Show `change` what stands under these keys until all are done, TRIES times at most."""
+) -> set[str]:
+    """Show `change` what stands under these keys until all are done, TRIES times at most.
+
+    Where the server doesn't answer it is asked once more: a connection that broke, as all do when
+    a server is restarted, is a fresh one then. Returns the keys that are not done.
+    """
     started = perf_counter()
     left = sorted(keys)
+    unanswered: set[str] = set()
+    failed: set[str] = set()
     for attempt in range(TRIES):
         if attempt:
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
-        done: set[str] = set()
+        ended: set[str] = set()
         for begin in range(0, len(left), CHUNK):
-            done |= change(cached.cache.gets_many(left[begin : begin + CHUNK]))
-        left = [key for key in left if key not in done]
+            seen = cached.cache.gets_many(left[begin : begin + CHUNK])
+            silent = {key for key, at in seen.items() if at is NO_ANSWER}
+            ended |= change({key: at for key, at in seen.items() if key not in silent})
+            failed |= silent & unanswered
+            unanswered |= silent
+        left = [key for key in left if key not in ended and key not in failed]
         if not left:
-            return
-    logger.warning("Given up after %d tries to change %s in the cache", TRIES, left[:10])
-    events.tell(events.REFUSED, cached.model, started, *left)
+            break
+    else:
+        logger.warning("Given up after %d tries to change %s in the cache", TRIES, left[:10])
+        events.tell(events.REFUSED, cached.model, started, *left)
+    return failed.union(left)

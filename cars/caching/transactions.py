@@ -18,8 +18,9 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from . import events, protocol
+from . import events, owed, protocol
 from .backends.base import Blocks, test_namespace
+from .databases import in_transaction
 from .entries import new_token
 from .keys import pks_of
 from .registry import CachedModel, Keys, concrete, is_cached, written_by
@@ -29,12 +30,13 @@ logger = logging.getLogger(__name__)
 TRANSACTION = "caching_transaction"  # the attribute of a connection: its Transaction
 SAVES = "caching_saves"  # the attribute of a connection: the writers of saves in autocommit
 MOST_SAVES = 200  # that can be under way at once, nested in receivers: Python's stack has no more
-OPEN = (2, 3)  # libpq's PQTRANS_INTRANS and PQTRANS_INERROR
 NOTHING: Keys = {}
 
 
 class Writer:
     """A writer: its token, and the keys that it holds."""
+
+    is_transaction = False  # it is one save in autocommit
 
     def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
@@ -42,6 +44,7 @@ class Writer:
         self.dbapi_connection = connection.connection
         self.instance = instance
         self.held: dict[CachedModel, Keys] = {}
+        self.owed: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
         self.written: set[type[Model]] = set()
 
     def hold(self, model: type[Model], pks: Collection[Any]) -> None:
@@ -51,7 +54,14 @@ class Writer:
             keys = cached.known_keys(pks)  # a historical model's pk can have another type
             # Noted first: an interrupt in the middle of the call may leave the hold standing.
             self.held.setdefault(cached, {}).update(keys)
-            protocol.hold(cached, keys, self.token)
+            self._hold(cached, keys)
+
+    def _hold(self, cached: CachedModel, keys: Keys) -> None:
+        """Hold these keys; write down what is owed where the cache doesn't answer."""
+        if failed := protocol.hold(cached, keys, self.token):
+            self.owed.setdefault(cached, set()).update(failed)
+            alias = self.connection.alias
+            owed.owe(cached, failed, self.token, alias, under_way=not self.is_transaction)
 
     def release(self) -> None:
         """Release all that is held, since it is committed.
@@ -61,14 +71,25 @@ class Writer:
         """
         for cached, keys in self.held.items():
             if cached.model in self.written:
-                protocol.release(cached, keys, self.token)
+                failed = protocol.release(cached, keys, self.token)
             else:
-                protocol.withdraw(cached, keys, self.token)
+                failed = protocol.withdraw(cached, keys, self.token)
+            self._end(cached, failed)
 
     def withdraw(self) -> None:
         """Withdraw all holds, since nothing will be committed."""
         for cached, keys in self.held.items():
-            protocol.withdraw(cached, keys, self.token)
+            self._end(cached, protocol.withdraw(cached, keys, self.token))
+
+    def _end(self, cached: CachedModel, failed: set[str]) -> None:
+        """Write down what is owed of `failed`, whose holds couldn't be released or withdrawn."""
+        before = self.owed.get(cached, set())
+        alias = self.connection.alias
+        if before and owed.end(cached, self.token, alias, under_way=not self.is_transaction):
+            failed = failed - before
+        if failed:
+            owed.owe(cached, failed, self.token, alias, under_way=False)
+            owed.end(cached, self.token, alias, under_way=False)
 
     def has_lost_its_connection(self) -> bool:
         """Has the connection been closed or replaced, so that the server's answer is unknown?"""
@@ -88,6 +109,7 @@ class Outcome(Enum):
 class Transaction(Writer):
     """What one transaction holds, and which rows it missed in the cache."""
 
+    is_transaction = True
     alive: set["ref[Transaction]"] = set()  # of all threads: mostly there is none
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -110,7 +132,7 @@ class Transaction(Writer):
         """Hold all at once what was noted one by one."""
         deleting, self.deleting = self.deleting, {}
         for cached, keys in deleting.items():
-            protocol.hold(cached, keys, self.token)
+            self._hold(cached, keys)
 
     def listen(self) -> None:
         """Register the commit hook, unless it is: a savepoint rolled back removes its hooks.
@@ -151,24 +173,6 @@ class Transaction(Writer):
         if in_transaction(connection):
             return Outcome.UNDER_WAY
         return Outcome.COMMITTED if self.is_registered() else Outcome.UNDONE
-
-
-def in_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Is a transaction open? That of a TestCase doesn't count, as for `durable=True` in Django.
-
-    The driver is asked too: it knows a BEGIN that was executed as SQL, without a round trip.
-    """
-    if connection.in_atomic_block:
-        blocks: Blocks = connection.atomic_blocks
-        return not all(block._from_testcase for block in blocks)
-    dbapi_connection = connection.connection
-    if dbapi_connection is None:
-        return not connection.settings_dict["AUTOCOMMIT"]
-    if not connection.autocommit:
-        return True
-    if connection.vendor == "postgresql":
-        return dbapi_connection.info.transaction_status in OPEN
-    return getattr(dbapi_connection, "in_transaction", False)
 
 
 def settle(connection: BaseDatabaseWrapper) -> None:
@@ -231,8 +235,10 @@ def read_one(cached: CachedModel, key: str, pk: Any) -> Model | None:
     In a transaction nothing is filled, since it may see what no other transaction does. What it
     misses is filled after its COMMIT. The rows that it holds it reads from the database.
     """
-    held = _held(cached) if Transaction.alive else NOTHING
-    found = None if key in held else protocol.look_up(cached, key, pk)
+    held = NOTHING
+    if Transaction.alive or not owed.is_trusted(cached):
+        held = _held(cached, {key: pk})
+    found = None if held else protocol.look_up(cached, key, pk)
     return _read_misses(cached, {key: pk}, held).get(key) if found is None else found
 
 
@@ -244,7 +250,9 @@ def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
         for begin in range(0, len(items), protocol.MOST_PKS):
             found |= read_many(cached, dict(items[begin : begin + protocol.MOST_PKS]))
         return found
-    held = _held(cached) if Transaction.alive else NOTHING
+    held = NOTHING
+    if Transaction.alive or not owed.is_trusted(cached):
+        held = _held(cached, keys)
     found = protocol.look_up_many(cached, [key for key in keys if key not in held])
     if len(found) == len(keys):
         return found
@@ -252,24 +260,34 @@ def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     return found | _read_misses(cached, rest, held)
 
 
-def _held(cached: CachedModel) -> Keys:
-    """Return the keys that the open transaction holds, and settle one that has ended."""
+def _held(cached: CachedModel, keys: Keys) -> Keys:
+    """Return those of `keys` that are held by the open transaction, or count as held.
+
+    A transaction that has ended is settled.
+    """
     connection = connections[cached.alias]
     settle(connection)
     transaction: Transaction | None = connection.__dict__.get(TRANSACTION)
-    return transaction.held.get(cached, NOTHING) if transaction else NOTHING
+    own = transaction.held.get(cached, NOTHING) if transaction else NOTHING
+    held = {key: pk for key, pk in keys.items() if key in own}
+    return held if owed.is_trusted(cached) else held | owed.held(cached, keys)
 
 
 def _read_misses(cached: CachedModel, keys: Keys, held: Keys) -> dict[str, Model]:
-    transaction = current(cached.alias)
-    if transaction is None:
-        return protocol.read_misses(cached, keys)
     started = perf_counter()
-    transaction.missed.setdefault(cached, {}).update(keys)
-    for key in keys:
+    transaction = current(cached.alias)
+    if transaction:
+        transaction.missed.setdefault(cached, {}).update(keys)
+    elif not held:
+        return protocol.read_misses(cached, keys)
+    direct = keys if transaction else held
+    for key in direct:
         outcome = events.HELD if key in held else events.MISS
         events.tell(outcome, cached.model, started, key)
-    return protocol.read_database(cached, keys)
+    found = protocol.read_database(cached, direct)
+    if rest := {key: pk for key, pk in keys.items() if key not in direct}:
+        found |= protocol.read_misses(cached, rest)
+    return found
 
 
 # Writing, in a transaction or without

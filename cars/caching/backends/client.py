@@ -1,118 +1,134 @@
 """pymemcache's clients, as the Memcached backend needs them."""
 
-import logging
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any, BinaryIO
 
-import msgspec
 from pymemcache.client.base import Client, normalize_server_spec
 from pymemcache.client.hash import HashClient
-from pymemcache.exceptions import MemcacheClientError, MemcacheError
-from pymemcache.serde import FLAG_PICKLE, pickle_serde
+from pymemcache.exceptions import (
+    MemcacheClientError,
+    MemcacheError,
+    MemcacheServerError,
+    MemcacheUnexpectedCloseError,
+    MemcacheUnknownCommandError,
+    MemcacheUnknownError,
+)
 
-from ..entries import EXPIRE, Holds, Lease, Row, Swap
+from ..entries import EXPIRE, Swap
+from .server import LeftAlone, server_at
 
-logger = logging.getLogger(__name__)
+MOMENT = 0.02  # seconds that a server has to say that it is back
+WITHOUT_CAS = "it runs without compare and swap, option -C"
+BROKEN = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
+BROKEN += (MemcacheUnexpectedCloseError,)  # the connection, not the server
+ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
+NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
 
-LEFT_ALONE = 1  # seconds that a server that didn't answer is not asked again
-
-UNREADABLE = Row(b"")  # a value that can't be read counts as a row that can't be used
+UNANSWERED: dict[Any, Any] = {}  # what a read returns if the server doesn't answer
 
 
-class Serde:
-    """Writes and reads values; Memcached's flags tell rows, leases and holds apart.
+class TimedSocket:
+    """A client's socket, on which a command with all of its answer takes `timeout` at most.
 
-    Without `pickle` nothing is pickled (the backend has refused all but plain data before), and
-    pickles aren't read.
+    A socket's own timeout counts for each `recv`: a server that sends a byte now and then would
+    hold a page for as long as it likes.
     """
 
-    ROW, LEASE, HOLDS, PLAIN = 1 << 8, 1 << 9, 1 << 10, 1 << 11  # pymemcache uses lower ones
-    FLAGS = {Row: ROW, Lease: LEASE, Holds: HOLDS}
+    def __init__(self, sock: Any, client: "TimedClient", ends: float) -> None:
+        self._sock = sock
+        self._client = client
+        self._seconds = self._timeout = client.timeout
+        self._ends = ends  # of the first command: connecting is a part of it
 
-    def __init__(self, pickle: bool) -> None:
-        self.pickle = pickle
+    def sendall(self, data: bytes) -> None:
+        """Send a command, whose time begins now."""
+        now = monotonic()
+        if self._client.has_answered:
+            self._ends = now + self._seconds
+        if self._client.deadline is not None:
+            # A server whose turn comes late isn't taken for one that is away.
+            self._ends = max(self._client.deadline, now + MOMENT)
+        self._limit(self._ends - now)
+        self._sock.sendall(data)
 
-    def serialize(self, key: bytes, value: Any) -> tuple[Any, int]:
-        """Return `value` as Memcached stores it, and its flags."""
-        if isinstance(value, Row):
-            return value, self.ROW
-        if isinstance(value, Lease):
-            return value.token.encode(), self.LEASE
-        if isinstance(value, Holds):
-            holds = (f"{token}:{deadline:.3f}" for token, deadline in value.deadlines.items())
-            return " ".join(holds).encode(), self.HOLDS
-        if self.pickle or type(value) in (bytes, str, int):
-            data, flags = pickle_serde.serialize(key, value)
-            return data, flags
-        return msgspec.msgpack.encode(value), self.PLAIN
+    def recv(self, size: int) -> bytes:
+        """Return what arrives next of the answer; raises TimeoutError when the time is over."""
+        self._limit(self._ends - monotonic())
+        data: bytes = self._sock.recv(size)
+        if data:
+            self._client.has_answered = True
+        return data
 
-    def deserialize(self, key: bytes, data: bytes, flags: int) -> Any:
-        """Return the value that was stored, or UNREADABLE."""
-        if flags == self.ROW:
-            return Row(data)
-        try:
-            if flags == self.LEASE:
-                return Lease(data.decode())
-            if flags == self.HOLDS:
-                holds = (hold.split(":") for hold in data.decode().split())
-                deadlines = {token: float(deadline) for token, deadline in holds}
-                if not deadlines or not all(map(math.isfinite, deadlines.values())):
-                    raise ValueError("holds without a deadline")
-                return Holds(deadlines)
-            if flags == self.PLAIN:
-                return msgspec.msgpack.decode(data)
-            if flags & FLAG_PICKLE and not self.pickle:
-                return UNREADABLE
-            return pickle_serde.deserialize(key, data, flags)
-        except Exception as error:  # raised, it would hide the values of the other keys
-            logger.warning("The value of %r in the cache can't be read: %s", key, error)
-            return UNREADABLE
+    def _limit(self, left: float) -> None:
+        if left <= 0:
+            raise TimeoutError("timed out")
+        # Python asks the kernel at each change, so small differences aren't worth one.
+        if abs(left - self._timeout) > MOMENT / 2:
+            self._timeout = min(left, self._seconds)
+            self._sock.settimeout(self._timeout)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
 
 
-class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
-    """pymemcache's client for one server: safe for interrupts, with a `cas` of many keys.
+class TimedClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
+    """pymemcache's client for one server, with one deadline for the whole of a command."""
 
-    With `ignore_exc`, reads from a server that is down are misses and writes to it are refused,
-    and it isn't asked again for LEFT_ALONE seconds.
+    deadline: float | None = None  # of several servers together, by `monotonic`
+    has_answered = False  # over this connection
+
+    def _connect(self) -> None:
+        began = monotonic()
+        self.has_answered = False
+        super()._connect()
+        if self.timeout is not None:
+            self.sock = TimedSocket(self.sock, self, began + self.timeout)
+
+
+class SafeClient(TimedClient):
+    """A client for one server: safe for interrupts, with a `cas` of many keys.
+
+    With `ignore_exc`, reads from a server that doesn't answer are UNANSWERED, and writes to it are
+    refused. What one thread finds out about the server holds for all (see Server).
     """
-
-    _retry_at = 0.0
 
     def __init__(self, server: Any, ignore_exc: bool = False, **options: Any) -> None:
         super().__init__(server, **options)
+        self.known = server_at(self.server)
         self._ignores = ignore_exc
+        self._options = options
 
-    @property
-    def is_left_alone(self) -> bool:
-        """Has the server failed to answer within the last LEFT_ALONE seconds?"""
-        return time.monotonic() < self._retry_at
-
-    def _connect(self) -> None:
-        if self.is_left_alone:
-            raise ConnectionRefusedError(f"{self.server} is left alone for {LEFT_ALONE} s")
+    def _ask_again(self) -> None:
+        """Ask whether the server is back; raises if it isn't, within a MOMENT."""
+        times = {"connect_timeout": MOMENT, "timeout": MOMENT}
+        client = TimedClient(self.server, **self._options | times)
         try:
-            super()._connect()
-        except OSError:
-            self._leave_alone()
-            raise
+            client.version()
+            if self.known.away == WITHOUT_CAS and client.stats("settings")[b"cas_enabled"] == b"no":
+                raise MemcacheServerError(WITHOUT_CAS)
+        finally:
+            client.close()
 
-    def _leave_alone(self) -> None:
-        self._retry_at = time.monotonic() + LEFT_ALONE
+    # All of pymemcache's commands go through one of these three.
 
     def _fetch_cmd(self, name: bytes, keys: Any, expect_cas: bool, key_prefix: bytes = b"") -> Any:
         try:
+            if self.known.away:
+                self.known.ask_again(self._ask_again)
             return super()._fetch_cmd(name, keys, expect_cas, key_prefix)
         except BaseException as error:
             self._fail(error)
-            return {}
+            return UNANSWERED
 
     def _store_cmd(self, name: bytes, values: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         try:
+            if self.known.away:
+                self.known.ask_again(self._ask_again)
             return super()._store_cmd(name, values, *args, **kwargs)
         except BaseException as error:
             self._fail(error)
@@ -120,20 +136,36 @@ class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
 
     def _misc_cmd(self, cmds: list[bytes], *args: Any, **kwargs: Any) -> Any:
         try:
+            if self.known.away:
+                self.known.ask_again(self._ask_again)
             return super()._misc_cmd(cmds, *args, **kwargs)
         except BaseException as error:
             self._fail(error)
             return [b"NOT_FOUND"] * len(cmds)
 
+    # What pymemcache can't parse raises all kinds of errors.
+
+    def _extract_value(self, *args: Any) -> Any:
+        try:
+            return super()._extract_value(*args)
+        except (ValueError, KeyError, IndexError) as error:
+            raise MemcacheUnknownError(f"an answer that can't be read: {error}") from error
+
     def _fail(self, error: BaseException) -> None:
+        """Close the connection, and raise `error` unless the server or the network is to blame."""
         # pymemcache closes its socket on Exception only. After a Ctrl-C in the middle of a call
         # the next call would read the answer to this one.
         self.close()
-        if isinstance(error, TimeoutError):
-            self._leave_alone()
-        # A caller's mistake is not the server's, and is raised.
-        ignored = isinstance(error, (OSError, MemcacheError))
-        if not (self._ignores and ignored) or isinstance(error, MemcacheClientError):
+        unknown = isinstance(error, MemcacheUnknownCommandError)
+        if isinstance(error, MemcacheClientError) and not unknown:
+            raise error  # a caller's mistake
+        if not isinstance(error, (OSError, MemcacheError)):
+            raise error
+        # A connection that breaks after it has answered: the next call makes a new one.
+        breaks = self.has_answered and isinstance(error, BROKEN)
+        if not breaks and type(error) not in (LeftAlone, MemcacheServerError):
+            self.known.lose(str(error) or type(error).__name__)
+        if not self._ignores:
             raise error
 
     def swap_many(self, swaps: dict[str, Swap]) -> set[str]:
@@ -152,12 +184,16 @@ class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
         if not commands:
             return set()
         # A value that is too large for the server must not hide the answers to the others.
-        self._raise_errors = lambda line, name: None
+        self._raise_errors = self._raise_unless_answer
         try:
             answers = self._misc_cmd(commands, b"cas", noreply=False)
         finally:
             del self._raise_errors
         return {key for key, answer in zip(swaps, answers, strict=True) if answer == b"STORED"}
+
+    def _raise_unless_answer(self, line: bytes, name: bytes) -> None:
+        if line not in ANSWERS and not line.startswith(NOT_STORED):
+            raise MemcacheUnknownError(line[:32])
 
     def _swap_command(self, key: str, swap: Swap) -> bytes:
         name = self.check_key(key, self.key_prefix)
@@ -178,7 +214,7 @@ class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
     @property
     def address(self) -> str:
         """The server's host:port, or the path of its socket."""
-        return self.server if isinstance(self.server, str) else "{}:{}".format(*self.server)
+        return self.known.name
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
@@ -196,6 +232,11 @@ class SafeClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
     def send(self, commands: bytes) -> None:
         """Send `commands` to the server. Raises OSError."""
         self.sock.sendall(commands)
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """Give all commands of the block one deadline, as a SafeHashClient does."""
+        yield
 
 
 class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stubs
@@ -218,6 +259,23 @@ class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stu
         """Return the client of the server that `key` is on."""
         client: SafeClient = self._get_client(key)
         return client
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """Give all commands of the block one deadline: a page waits for two servers as for one."""
+        seconds = self.default_kwargs.get("timeout")
+        deadline = None if seconds is None else monotonic() + seconds
+        for client in self.clients.values():
+            client.deadline = deadline
+        try:
+            yield
+        finally:
+            for client in self.clients.values():
+                client.deadline = None
+
+    def get_many(self, keys: Any, *args: Any, **kwargs: Any) -> Any:
+        with self.one_deadline():
+            return super().get_many(keys, *args, **kwargs)
 
 
 # One client for each OS thread. Django's `caches` follow the context: under ASGI requests can

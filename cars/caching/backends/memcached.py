@@ -1,20 +1,28 @@
 """The backend for Memcached."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
+from hashlib import sha256
 from typing import Any
 
 from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
-from ..entries import ABSENT, Row, Seen, Swap, whole_seconds
+from ..entries import ABSENT, NO_ANSWER, Row, Seen, Swap, whole_seconds
 from . import listing
 from .base import SwapMixin
-from .client import SafeClient, SafeHashClient, Serde, client_of_this_thread
+from .client import (
+    UNANSWERED,
+    WITHOUT_CAS,
+    SafeClient,
+    SafeHashClient,
+    client_of_this_thread,
+)
+from .serde import Serde
 
 # The arguments of pymemcache's clients unless OPTIONS say otherwise. Their own defaults are to wait
 # without a limit, and to raise when a server is down.
-DEFAULTS = {"connect_timeout": 0.5, "timeout": 0.5, "no_delay": True, "ignore_exc": True}
+DEFAULTS = {"connect_timeout": 0.25, "timeout": 0.25, "no_delay": True, "ignore_exc": True}
 
 # OPTIONS that have no effect: each thread has another client, so there is no pool, and no
 # server takes the keys of one that is down (see SafeHashClient).
@@ -59,23 +67,45 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
     def close(self, **kwargs: Any) -> None:
         """Keep the connection: Django calls this at the end of every request."""
 
+    def shared_as(self) -> str:
+        parts = [*sorted(self._servers), self.key_prefix, self.version]
+        return sha256(repr(parts).encode()).hexdigest()[:32]
+
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         names = {self.make_and_validate_key(key): key for key in keys}
         client = self._cache
         seen = dict.fromkeys(keys, ABSENT)
-        for name, (value, cas) in client.gets_many(list(names)).items():
-            seen[names[name]] = Seen(value, (client.server_of(name).sock, cas))
+        with client.one_deadline():
+            for server, names_of_server in _by_server(client, names).items():
+                found = server.gets_many(names_of_server)
+                if any(cas == b"0" for _, cas in found.values()):
+                    server.known.lose(WITHOUT_CAS)
+                    found = UNANSWERED
+                if found is UNANSWERED:
+                    seen |= {names[name]: NO_ANSWER for name in names_of_server}
+                for name, (value, cas) in found.items():
+                    seen[names[name]] = Seen(value, (server.sock, cas))
         return seen
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         names = {self.make_and_validate_key(key): key for key in swaps}
         client = self._cache
-        by_server: dict[SafeClient, dict[str, Swap]] = {}
-        for name, key in names.items():
-            timeout = self.get_backend_timeout(whole_seconds(swaps[key].timeout))
-            swap = swaps[key]._replace(timeout=timeout)
-            by_server.setdefault(client.server_of(name), {})[name] = swap
         stored: set[str] = set()
-        for server, swaps_of_server in by_server.items():
-            stored |= server.swap_many(swaps_of_server)
+        with client.one_deadline():
+            for server, names_of_server in _by_server(client, names).items():
+                stored |= server.swap_many(
+                    {name: self._in_seconds(swaps[names[name]]) for name in names_of_server}
+                )
         return {names[name] for name in stored}
+
+    def _in_seconds(self, swap: Swap) -> Swap:
+        return swap._replace(timeout=self.get_backend_timeout(whole_seconds(swap.timeout)))
+
+
+def _by_server(
+    client: SafeClient | SafeHashClient, names: Iterable[str]
+) -> dict[SafeClient, list[str]]:
+    by_server: dict[SafeClient, list[str]] = {}
+    for name in names:
+        by_server.setdefault(client.server_of(name), []).append(name)
+    return by_server

@@ -155,5 +155,5 @@ class _Reach:
         return not self.away_at_first and self.broken == self.since and not self._is_away()
 
     def _is_away(self) -> bool:
-        # The client doesn't ask the server for a while, and answers "miss" by itself.
-        return self.client.is_left_alone
+        # The client doesn't ask the server for a while, and answers by itself.
+        return bool(self.client.known.away)

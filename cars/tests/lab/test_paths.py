@@ -52,12 +52,14 @@ class LayersTests(SimpleTestCase):
             ["checks"],
             ["queryset"],
             ["transactions"],
+            ["owed"],
+            ["records"],
             ["protocol"],
             ["backends"],
             ["rows"],
             ["registry"],
             ["keys", "databases"],
-            ["events", "entries"],
+            ["events", "entries", "models"],
         ]
         level = {module: number for number, row in enumerate(order) for module in row}
         for path in FOLDER.rglob("*.py"):

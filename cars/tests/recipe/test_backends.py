@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pymemcache.client import base
 from pymemcache.serde import pickle_serde
 
-from cars.caching.backends import MemcachedCache, client
+from cars.caching.backends import MemcachedCache, serde
 from cars.caching.entries import ABSENT, Holds, Lease, Row, Swap
 from cars.lab import servers
 from cars.tests.support.assertions import HeldMixin, entry
@@ -232,7 +232,7 @@ class PlantedPickleTests(MemcachedMixin, HeldMixin, TestCase):
         for flags in every:
             plain.set(cache.make_and_validate_key(f"a{flags}"), data, flags=flags)
         plain.get("a")  # once this is answered, all of them are stored
-        with mock.patch.object(client.logger, "warning"):
+        with mock.patch.object(serde.logger, "warning"):
             found = cache.get_many([f"a{flags}" for flags in every])
             cache.gets_many([f"a{flags}" for flags in every])
         self.assertEqual(found["a0"], data)  # bytes, not unpickled

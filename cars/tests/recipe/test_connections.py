@@ -11,7 +11,7 @@ from django.core.cache import cache, close_caches
 from django.test import TestCase, TransactionTestCase
 from pymemcache.client import base
 
-from cars.caching.backends import client
+from cars.caching.backends import server
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.lab import servers
 from cars.models import Car
@@ -128,10 +128,10 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
                 self.assertEqual(read(self.row.pk), ("b", "hit"))
 
     def test_a_server_that_was_down_is_used_again_after_a_moment(self):
-        with using([self.address], pickle=False), mock.patch.object(client, "LEFT_ALONE", 0.05):
+        with using([self.address], pickle=False), mock.patch.object(server, "LEFT_ALONE", 0.05):
             with servers.memcached(port=self.port):
                 Plain.objects.cache(self.row.pk)
-            self.assertEqual(read(self.row.pk), ("a", "miss"))
+            self.assertEqual(read(self.row.pk), ("a", "no answer"))
             with servers.memcached(port=self.port):
                 deadline = time.monotonic() + 5
                 while read(self.row.pk)[1] != "hit":
@@ -155,7 +155,7 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
         clock = SimpleNamespace(monotonic=lambda: clock.now, now=1000.0)
         with (
             using([self.address], pickle=False),
-            mock.patch.object(client, "time", clock),
+            mock.patch.object(server, "monotonic", clock.monotonic),
             mock.patch.object(socket.socket, "connect", side_effect=OSError) as connect,
         ):
             for second in range(1, 4):
@@ -171,7 +171,7 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
         clock = SimpleNamespace(monotonic=lambda: clock.now, now=1000.0)
         with (
             using([self.address], pickle=False, timeout=0.02),
-            mock.patch.object(client, "time", clock),
+            mock.patch.object(server, "monotonic", clock.monotonic),
             mock.patch.object(base, "_recv", asked),
         ):
             for second in range(1, 4):

@@ -8,7 +8,7 @@ from unittest import mock, skipUnless
 from django.core.cache import cache
 from django.test import TransactionTestCase
 
-from cars.caching.backends import client
+from cars.caching.backends import server
 from cars.lab import servers
 from cars.tests.support.assertions import HeldMixin
 from cars.tests.support.caches import MemcachedMixin, empty_cache
@@ -24,7 +24,7 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
 
     def setUp(self):
         empty_cache()
-        self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
+        self.enterContext(mock.patch.object(server, "LEFT_ALONE", 0))
         self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
         self.pks = [row.pk for row in self.rows]
 
@@ -34,8 +34,8 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
     def test_rows_are_on_both_servers(self):
         Plain.objects.cache_many(self.pks)
         self.assertEqual(len({self.server_of(row) for row in self.rows}), 2)
-        for server in self.servers:
-            self.assertGreater(int(server.stats()[b"curr_items"]), 5)
+        for each in self.servers:
+            self.assertGreater(int(each.stats()[b"curr_items"]), 5)
 
     def test_many_hits_are_one_get_at_each_server(self):
         Plain.objects.cache_many(self.pks)
@@ -86,7 +86,7 @@ class OneServerDownTests(MemcachedMixin, HeldMixin, TransactionTestCase):
         addresses = [self.first.enter_context(servers.memcached())]
         addresses.append(self.second.enter_context(servers.memcached()))
         # A server that is down is asked each time, so that no test has to wait.
-        self.enterContext(mock.patch.object(client, "LEFT_ALONE", 0))
+        self.enterContext(mock.patch.object(server, "LEFT_ALONE", 0))
         self.enterContext(using(addresses, pickle=False))
         self.addresses = addresses
         self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
@@ -106,9 +106,9 @@ class OneServerDownTests(MemcachedMixin, HeldMixin, TransactionTestCase):
             with recorded_outcomes() as outcomes:
                 self.assertEqual(list(Plain.objects.cache_many(self.pks)), self.pks)
             self.assertEqual(outcomes.count("hit"), len(self.on_first))
-            self.assertEqual(outcomes.count("miss"), len(self.on_second))
+            self.assertEqual(outcomes.count("no answer"), len(self.on_second))
         for row in self.on_second[:3]:
-            self.assertEqual(read(row.pk), (row.name, "miss"))
+            self.assertEqual(read(row.pk), (row.name, "no answer"))
         with self.assertNumQueries(0):
             Plain.objects.cache(self.on_first[0].pk)
 
@@ -145,7 +145,7 @@ class OneServerDownTests(MemcachedMixin, HeldMixin, TransactionTestCase):
             self.assertEqual(read(row.pk), (name, "hit"))
         self.second.close()
         for _ in range(10):
-            self.assertEqual(read(row.pk), ("two", "miss"))
+            self.assertEqual(read(row.pk), ("two", "no answer"))
 
     def test_its_rows_are_not_stored_on_another_server_if_errors_are_raised(self):
         row = self.on_second[0]

@@ -9,6 +9,7 @@ from unittest import SkipTest
 from django.conf import settings
 from django.test import override_settings
 
+from cars.caching.backends.server import _servers as known_servers
 from cars.lab import servers
 from carsite import settings as site
 
@@ -25,6 +26,9 @@ def empty_cache() -> None:
     """Let the tests see an empty cache, without touching other entries on the same server."""
     global _generation
     _generation += 1
+    # What was known of a server that a test has stopped: another may get its port.
+    for server in list(known_servers.values()):
+        server.away = ""
 
 
 @contextmanager

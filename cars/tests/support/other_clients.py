@@ -13,6 +13,7 @@ from django.db import connection, connections
 from django.test import TransactionTestCase, override_settings
 
 from cars.caching import events
+from cars.caching.entries import NO_ANSWER
 from carsite import settings as site
 
 from .caches import empty_cache, make_key
@@ -48,8 +49,9 @@ def read(pk: Any) -> tuple[str, str]:
 
 
 def entry_under(key: str) -> Any:
-    """Return the entry under `key`: a Row, a Lease, Holds or None."""
-    return cache.gets_many([key])[key].value
+    """Return the entry under `key`: a Row, a Lease, Holds or None, also without an answer."""
+    seen = cache.gets_many([key])[key]
+    return None if seen is NO_ANSWER else seen.value
 
 
 def evict(key: str) -> None:
@@ -106,6 +108,8 @@ in_local_memory = override_settings(
 def using(addresses: list[str], **options: Any) -> override_settings:
     """Return the settings to use these servers, or local memory, with these OPTIONS."""
     config = site.caches(addresses)["default"]
+    # Longer than a busy machine takes to answer.
+    options = {"timeout": 10, "connect_timeout": 10} | options if addresses else options
     return override_settings(
         CACHES={"default": {**config, "KEY_FUNCTION": make_key, "OPTIONS": options}}
     )
