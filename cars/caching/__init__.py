@@ -10,11 +10,14 @@ What is where, in reading order; each module imports only modules further down:
     manager        CacheManager: cache, cache_many, expire, forget
     queryset       the QuerySet whose mass writes hold
     transactions   when holds are taken, released and withdrawn
+    owed           what couldn't be withdrawn, since the server didn't answer
+    records        the table of what is owed
     protocol       look up, fill, hold, release, withdraw: the rules that keep rows from being stale
     entries        what stands under a key: nothing, a row, a lease or holds
 
 The rest is detail:
 
+    models         the model of what is owed
     checks         system checks: what is missing, and what can't be covered
     inspection     what stands under a key now
     verify         what is cached, compared with the database
@@ -36,33 +39,31 @@ a hit:
 a miss with its fill:
     CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
     protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
-    transactions.in_transaction, protocol.read_misses, protocol._take_leases, protocol.setting,
-    cas_many, gets_many, protocol.fill, protocol.select, protocol._packed, protocol._instances
+    protocol.read_misses, protocol._take_leases, protocol.setting, cas_many, gets_many,
+    protocol._outcome, protocol.fill, protocol.select, protocol._packed, protocol._instances
 a save in autocommit:
-    transactions.before_save, transactions.current, transactions.settle,
-    transactions.in_transaction, Writer.__init__, transactions.withdraw_saves, Writer.hold,
-    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
-    transactions.after_save, transactions._end_save, Writer.release, protocol.release,
-    protocol.release_holds, protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log,
-    protocol.fill, protocol.select, protocol._packed
+    transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
+    transactions.withdraw_saves, Writer.hold, Writer._hold, protocol.hold, protocol.setting,
+    protocol._change, gets_many, protocol.add_holds, cas_many, transactions.after_save,
+    transactions._end_save, Writer.release, protocol.release, protocol.release_holds,
+    protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log, protocol.fill,
+    protocol.select, protocol._packed, Writer._end
 an update() in a transaction:
     CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
     queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
-    transactions.current, transactions.settle, transactions.in_transaction,
-    Transaction.__init__, Writer.__init__, Transaction.listen, Transaction.is_registered,
-    Writer.hold, protocol.hold, protocol.setting, protocol._change, gets_many,
-    protocol.add_holds, cas_many, Transaction.finish, Transaction.is_left_behind,
-    Writer.release, protocol.release, protocol.release_holds, protocol._is_only_hold,
-    protocol.remove_holds, protocol.fill_or_log, protocol.fill, protocol.select,
-    protocol._packed
+    transactions.current, transactions.settle, Transaction.__init__, Writer.__init__,
+    Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold, protocol.hold,
+    protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
+    Transaction.finish, Transaction.is_left_behind, Writer.release, protocol.release,
+    protocol.release_holds, protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log,
+    protocol.fill, protocol.select, protocol._packed, Writer._end
 a savepoint rolled back:
-    transactions.before_save, transactions.current, transactions.settle,
-    transactions.in_transaction, Transaction.__init__, Writer.__init__, Transaction.listen,
-    Transaction.is_registered, Writer.hold, protocol.hold, protocol.setting, protocol._change,
-    gets_many, protocol.add_holds, cas_many, transactions.after_save, Transaction.outcome,
-    Transaction.is_left_behind, Writer.has_lost_its_connection, transactions.settle_all,
-    Writer.withdraw, protocol.withdraw, protocol.remove_holds, protocol._without,
-    transactions.withdraw_saves
+    transactions.before_save, transactions.current, transactions.settle, Transaction.__init__,
+    Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,
+    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
+    transactions.after_save, Transaction.outcome, Transaction.is_left_behind,
+    Writer.has_lost_its_connection, transactions.settle_all, Writer.withdraw, protocol.withdraw,
+    protocol.remove_holds, protocol._without, Writer._end, transactions.withdraw_saves
 """
 
 # Copyright (c) the authors of carsite. All rights reserved.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from django.apps import apps
 from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.functions import Now
 from django.db.models.sql import DeleteQuery
 
@@ -135,7 +135,7 @@ class Look:
     def delete(self, pks: Collection[int]) -> None:
         """Delete these records."""
         query = DeleteQuery(_model())
-        query.add_filter("pk__in", list(pks))
+        query.add_q(Q(pk__in=list(pks)))
         with self._limited():
             query.get_compiler(connection=self._connection).execute_sql(None)
 

@@ -24,8 +24,7 @@ from .server import LeftAlone, server_at
 
 MOMENT = 0.02  # seconds that a server has to say that it is back
 WITHOUT_CAS = "it runs without compare and swap, option -C"
-BROKEN = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
-BROKEN += (MemcacheUnexpectedCloseError,)  # the connection, not the server
+BROKEN = (ConnectionError, MemcacheUnexpectedCloseError)  # the connection, not the server
 ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
 
@@ -81,6 +80,8 @@ class TimedClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
 
     deadline: float | None = None  # of several servers together, by `monotonic`
     has_answered = False  # over this connection
+
+    sock: Any
 
     def _connect(self) -> None:
         began = monotonic()

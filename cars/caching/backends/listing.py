@@ -8,7 +8,8 @@ from typing import BinaryIO
 from urllib.parse import unquote
 
 from ..entries import ListingError, Row
-from .client import SafeClient, Serde
+from .client import SafeClient
+from .serde import Serde
 
 CHUNK = 100  # items that are asked for at once: their commands fit into a socket's buffer
 BUSY = 10  # seconds that another client's listing is waited for

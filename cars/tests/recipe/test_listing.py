@@ -8,8 +8,9 @@ from django.test import SimpleTestCase
 from pymemcache.client.base import Client, normalize_server_spec
 
 from cars.caching.backends import MemcachedCache, listing
-from cars.caching.backends.client import SafeClient, Serde
+from cars.caching.backends.client import SafeClient
 from cars.caching.backends.listing import Item, parse_item
+from cars.caching.backends.serde import Serde
 from cars.caching.entries import ListingError, Row
 from cars.lab import servers
 from cars.tests.support.caches import on_servers
