@@ -106,7 +106,7 @@ class TrialTests(SimpleTestCase):
 
     def test_a_mutant_is_killed_by_the_test_that_fails(self):
         def fail():
-            print("FAIL: test_one (cars.tests.Tests.test_one)")
+            os.write(1, b"FAIL: test_one (cars.tests.Tests.test_one)\n")
             return 1
 
         self.assertEqual(watched(fail, 60), (Outcome.KILLED, "cars.tests.Tests.test_one"))
