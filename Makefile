@@ -15,7 +15,7 @@ PYTHONS ?= python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-postgresql check lock bench
+.PHONY: help demo test test-postgresql fuzz check lock bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -30,6 +30,9 @@ test: .venv/installed ## run the tests
 test-postgresql: .venv/installed ## run the tests, and those that need PostgreSQL, on one it starts
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --parallel --exclude-tag processes
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
+
+fuzz: .venv/installed ## send 5,000 random requests to the site with each role; also FUZZ_REQUESTS=100
+	FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),5000) $(PYTHON) manage.py test cars.tests.site.test_any_input
 
 # mypy's plugin for Django loads the settings, which need a secret key unless debug is on.
 check: .venv/installed-dev ## check style, types, settings and migrations

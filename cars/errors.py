@@ -1,4 +1,4 @@
-"""The pages of errors, in the site's own style, also while DEBUG is on."""
+"""Requests that can't be answered as they are, and the pages of errors, in the site's own style."""
 
 import sys
 from collections.abc import Callable
@@ -67,3 +67,18 @@ class CommonMiddleware(common.CommonMiddleware):
 
     def should_redirect_with_slash(self, request: HttpRequest) -> bool:
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
+
+
+class Utf8Middleware:
+    """Reads every form as UTF-8, in which all browsers send them.
+
+    Django answers 400 to a form in another encoding. With debug it fails, since its page of the
+    error, and the toolbar, try to read the form again.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.encoding = "utf-8"
+        return self.get_response(request)

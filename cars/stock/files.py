@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from django.core.exceptions import ValidationError
 from django.template.defaultfilters import pluralize
@@ -12,6 +13,7 @@ from cars.models import Car
 SHIPPED = Path(__file__).parent / "cars.csv"  # the real cars that come with the project
 COLUMNS = ("make", "model", "year", "body", "origin", "mileage", "price")
 
+LONGEST = 100_000  # bytes of a line; a file such as /dev/zero is one line without an end
 NAMED = 5  # bad rows that a message describes; the rest are counted
 
 
@@ -47,6 +49,11 @@ def read_cars(lines: Iterable[bytes]) -> Iterator[Car]:
         raise BadFile(f"{bad} bad row{pluralize(bad)}:{''.join(reasons)}{more}")
 
 
+def lines_of(file: BinaryIO) -> Iterator[bytes]:
+    """Yield the lines of `file`, of one that is longer than LONGEST only the beginning."""
+    return iter(lambda: file.readline(LONGEST + 1), b"")
+
+
 def _rows(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number of each row (its last one, if it spans several) and its cells."""
     reader = csv.reader(_decoded(lines), strict=True)
@@ -63,6 +70,8 @@ def _rows(lines: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
 
 def _decoded(lines: Iterable[bytes]) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
+        if len(line) > LONGEST:
+            raise BadFile(f"line {number}: longer than {LONGEST} bytes.")
         try:
             yield line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError:
@@ -95,5 +104,5 @@ def to_row(car: Car) -> tuple:
 
 def shipped_cars() -> Iterator[Car]:
     """Yield the cars that come with the project, not saved, in the order of the file."""
-    with SHIPPED.open("rb") as lines:
-        yield from read_cars(lines)
+    with SHIPPED.open("rb") as file:
+        yield from read_cars(lines_of(file))

@@ -13,7 +13,7 @@ from django.template.defaultfilters import pluralize
 from tqdm import tqdm
 
 from cars.models import Car
-from cars.stock.files import COLUMNS, BadFile, read_cars, to_row
+from cars.stock.files import COLUMNS, BadFile, lines_of, read_cars, to_row
 
 BATCH = 1000  # rows compared and inserted at a time
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
     def handle(self, *, file: str, **options: Any) -> None:
         try:
             with open(file, "rb") as lines, _progress_bar(lines) as bar, transaction.atomic():
-                imported, skipped = import_cars(read_cars(_counted(lines, bar)))
+                imported, skipped = import_cars(read_cars(_counted(lines_of(lines), bar)))
         except OSError as error:
             raise CommandError(f"Nothing was imported from {file}: {error.strerror}.") from None
         except BadFile as error:

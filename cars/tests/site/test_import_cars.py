@@ -225,6 +225,13 @@ class BadFileTests(ImportTestCase):
                     f"line {line}: not UTF-8. Save the file as UTF-8.", rows.encode(encoding)
                 )
 
+    def test_a_line_without_an_end_is_rejected(self):
+        with self.assertRaisesMessage(CommandError, "line 1: longer than 100000 bytes."):
+            import_file("/dev/zero")
+        self.assertNothingImported(
+            "line 2: longer than 100000 bytes.", f"{HEADER}\n{'x' * 100_001}".encode()
+        )
+
     def test_an_unclosed_quote_is_rejected(self):
         self.assertRowsRejected("line 2: no CSV: unexpected end of data.", '"Toyota,,,,,,')
 

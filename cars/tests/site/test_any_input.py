@@ -1,0 +1,87 @@
+"""No input makes a page fail: any request is answered, with a page of the site where it is refused.
+
+300 requests for each role, the same ones each time. `make fuzz` sends 5,000 other ones.
+"""
+
+import logging
+import os
+
+from django.conf import settings as conf
+from django.contrib.auth.models import Permission, User
+from django.db import transaction
+from django.test import Client, TestCase, override_settings
+from hypothesis import HealthCheck, given, settings
+
+from cars.models import Car
+from cars.tests.support.any_request import AnyRequest, requests
+
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "300"))
+how = settings(
+    derandomize="FUZZ_REQUESTS" not in os.environ,
+    max_examples=REQUESTS,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+class AnyInputTests(TestCase):
+    @classmethod
+    def setUpTestData(cls):
+        for make, body in (("Toyota", "saloon"), ("Volvo", "estate"), ("Saab", "")):
+            Car.objects.create(make=make, body=body, origin="Japan", price=100)
+
+    def setUp(self):
+        logging.disable(logging.CRITICAL)  # each refused request is a line
+        self.addCleanup(logging.disable, logging.NOTSET)
+
+    def assertAnswered(self, request: AnyRequest, session: dict):
+        client = Client(raise_request_exception=False)
+        client.cookies.update(session)
+        environ = {"PATH_INFO": request.path.decode("latin-1")}
+        environ["QUERY_STRING"] = request.query.decode("latin-1")
+        with transaction.atomic():  # what this request writes, the next one doesn't see
+            response = client.generic(
+                request.method, "/", request.body, request.content_type, **environ | request.headers
+            )
+            transaction.set_rollback(True)
+        content = response.getvalue()
+        self.assertLess(response.status_code, 500, request)
+        if response.status_code >= 400 and not conf.DEBUG and request.method != "HEAD":
+            self.assertIn(b'class="brand"', content, f"{response.status_code}: {request}")
+
+    def fuzz(self, user: User | None):
+        client = Client()
+        if user:
+            client.force_login(user)
+
+        @how
+        @given(requests)
+        def each(request):
+            self.assertAnswered(request, client.cookies)
+
+        each()
+
+    def account(self, *permissions, **flags):
+        user = User.objects.create_user("user", password="secret", **flags)
+        user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+        return user
+
+    def test_a_visitor(self):
+        self.fuzz(None)
+
+    def test_an_account_without_permissions(self):
+        self.fuzz(self.account())
+
+    def test_a_member_of_staff_who_may_view_cars(self):
+        self.fuzz(self.account("view_car", is_staff=True))
+
+    def test_an_account_that_may_change_cars(self):
+        self.fuzz(self.account("view_car", "add_car", "change_car", "delete_car", is_staff=True))
+
+    @override_settings(DEBUG=True)
+    def test_the_account_of_the_demo_with_debug(self):
+        self.fuzz(self.account("view_car", "add_car", "change_car", "delete_car", is_staff=True))
+
+    def test_a_superuser(self):
+        self.fuzz(self.account(is_staff=True, is_superuser=True))
