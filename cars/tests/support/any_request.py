@@ -39,7 +39,9 @@ names = st.sampled_from(
     "_selected_action _save _addanother _continue _saveasnew post csrfmiddlewaretoken term "
     "app_label model_name field_name".split()
 )
-controls = st.sampled_from("p o q e all _to_field _to_field _to_field _popup _facets _changelist_filters".split())
+controls = st.sampled_from(
+    "p o q e all _to_field _to_field _to_field _popup _facets _changelist_filters".split()
+)
 # What the admin's lists must refuse, or survive: a list, a lookup in its URL, and a value.
 lookups = st.sampled_from(
     [
