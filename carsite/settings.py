@@ -157,7 +157,7 @@ TIME_ZONE = "UTC"
 STATIC_URL = "static/"
 # Set here, since the tests turn DEBUG off but have no STATIC_ROOT.
 WHITENOISE_AUTOREFRESH = WHITENOISE_USE_FINDERS = DEBUG
-# With a hash of the content in each file name, browsers keep files for ever. `collectstatic` makes
+# With a hash of the content in each file name, browsers keep files forever. `collectstatic` makes
 # the names. With debug the files come from their folders.
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
@@ -201,8 +201,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 if PROXIES:
     # Trusted, since the nearest proxy sets it, also where the client has sent one.
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# HSTS for subdomains and in the preload lists of browsers concerns more than this site: whoever has
-# the domain decides that.
+# HSTS for subdomains and in the preload lists of browsers concerns more than this site: the owner
+# of the domain decides on that.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
 
 TEST_RUNNER = "cars.tests.support.runner.Runner"
