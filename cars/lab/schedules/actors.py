@@ -5,10 +5,12 @@ at a time, and only from one stop to the next. In a walk the clock of an actor s
 tokens are counted. So what it does depends only on what its steps have returned.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
@@ -70,6 +72,7 @@ class Actor:
         self.last_gets: PlainEntry | None = None
         self.wrote: Values | None = None  # the values that it has saved, for `walks.rules`
         self.fills = True  # whether the rows of a SELECT may go into the cache
+        self.result: Any = None  # what the last step returned, or the exception that it raised
         self.seen: list[Noted] = []  # what its steps have returned, as far as it still knows
         self.scope_start = 0  # index in `seen`: where the innermost function began that forgets
         self.slept = 0
@@ -85,6 +88,10 @@ class Actor:
         self._go.release()
         if not self._stopped.acquire(timeout=STEP_TIMEOUT):
             raise RuntimeError(f"{self.name} does not come back from {self.pending}")
+
+    def stack(self) -> FrameType | None:
+        """Return the innermost frame of the thread, which stands before its next step."""
+        return sys._current_frames().get(self._thread.ident or 0)
 
     def abandon(self) -> None:
         """End the program at once, at any step."""
@@ -187,6 +194,7 @@ class Actor:
 
     def note(self, step: Step, result: Any) -> None:
         """Remember what a step has returned: all that this thread knows follows from that."""
+        self.result = result
         if step.kind == "gets":
             ((value, token),) = result.values()
             self.last_gets = self.world.plain(value)

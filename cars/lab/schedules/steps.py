@@ -29,10 +29,16 @@ class Step:
     """What an actor will do next."""
 
     def __init__(
-        self, kind: str, swap: Swap | None = None, atomic: bool = False, fills: bool = True
+        self,
+        kind: str,
+        swap: Swap | None = None,
+        atomic: bool = False,
+        fills: bool = True,
+        value: Any = None,
     ) -> None:
         self.kind = kind
         self.swap = swap  # what a cas compares and puts
+        self.value = value  # what a set or an add puts
         self.atomic = atomic  # whether an SQL statement is in a transaction
         self.fills = fills  # whether the rows of a SELECT may go into the cache
         self.rows = 0  # how many rows the step has written
@@ -56,6 +62,7 @@ def stop(step: Step, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
         result = call(*args, **kwargs)
     except Exception as error:
         actor.seen.append((step.kind, type(error).__name__))
+        actor.result = error
         raise
     finally:
         actor.acting = False
@@ -81,11 +88,11 @@ class SteppingMixin(SwapMixin):
         (swap,) = swaps.values()
         return stop(Step("cas", swap), super().cas_many, swaps)
 
-    def add(self, *args: Any, **kwargs: Any) -> bool:
-        return stop(Step("add"), super().add, *args, **kwargs)
+    def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
+        return stop(Step("add", value=value), super().add, key, value, *args, **kwargs)
 
-    def set(self, *args: Any, **kwargs: Any) -> None:
-        return stop(Step("set"), super().set, *args, **kwargs)
+    def set(self, key: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        return stop(Step("set", value=value), super().set, key, value, *args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> bool:
         return stop(Step("delete"), super().delete, *args, **kwargs)
