@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from cars.learn import recorded, recording, search
-from cars.learn.runs import Run
+from cars.learn.runs import Code, Run
 from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, Unknown, scenario
 from cars.learn.stage import NotPossible, open_stage
 from cars.tests.support.caches import MemcachedMixin
@@ -22,8 +22,15 @@ RULE_RUNS = {recording.without_name(rule): rule for rule in RULE_CASES}
 
 
 def portable(run: Run) -> Run:
-    """Return `run` without what differs between databases: PostgreSQL's driver hides BEGIN."""
-    frames = tuple(frame for frame in run.frames if frame.call != "BEGIN")
+    """Return `run` without the lines of code, which are looked up, and without BEGIN.
+
+    PostgreSQL's driver sends BEGIN with the first statement.
+    """
+    frames = tuple(
+        msgspec.structs.replace(frame, code=frame.code and Code(frame.code.function, ""))
+        for frame in run.frames
+        if frame.call != "BEGIN"
+    )
     choices = tuple(msgspec.structs.replace(choice, call="") for choice in run.choices)
     return msgspec.structs.replace(run, frames=frames, choices=choices, database="")
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "interleavings": "cars",
     "make_cars": "cars",
     "mutants": "cars",
+    "races": "cars",
     "screenshots": "cars",
     "storm": "cars",
 }
