@@ -221,6 +221,13 @@ class UpdateOfPkTests(HeldMixin, TestCase):
         self.assertMoved(License.objects.all(), License, ann.pk, bob.pk, keeper=bob)
         self.assertMoved(License.objects.all(), License, bob.pk, ann.pk, keeper_id=ann.pk)
 
+    def test_an_update_leaves_distinct_out_as_in_django(self):
+        pks = [Plain.objects.create(name="x").pk for _ in range(2)]
+        self.assertEqual(Plain.objects.distinct("name").update(id=F("id") + 1000), 2)
+        for pk in pks:
+            self.assertRight(Plain, pk)
+            self.assertRight(Plain, pk + 1000)
+
 
 class BulkUpdateTests(HeldMixin, TestCase):
     def setUp(self):

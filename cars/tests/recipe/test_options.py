@@ -3,6 +3,7 @@
 from contextlib import contextmanager
 from unittest import mock
 
+from django.contrib.auth.models import Permission
 from django.core.cache import caches
 from django.test import TestCase, override_settings
 
@@ -36,6 +37,10 @@ class OptionTests(HeldMixin, TestCase):
             self.assertEqual(self.row.key(), f"zoo:Plain.{self.row.pk}")
             self.assertRight(Plain, self.row.pk)
             self.assertIsNotNone(caches["default"].get(f"zoo:Plain.{self.row.pk}"))
+
+    def test_only_cached_models_get_a_method_key(self):
+        self.assertTrue(hasattr(Plain, "key"))
+        self.assertFalse(hasattr(Permission, "key"))
 
     def test_rows_are_in_the_named_cache(self):
         other = {**caches.settings["default"], "KEY_PREFIX": "other", "VERSION": 7}

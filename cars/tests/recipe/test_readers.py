@@ -161,6 +161,22 @@ class ReaderTests(ClientsTestCase):
         self.assertEqual(entry_under(self.key), Lease("dead"))
 
     @override_settings(CACHING_WAIT=10)
+    def test_a_waiting_reader_looks_soon_and_then_less_often(self):
+        self.put(Lease("another"))
+        pauses = []
+
+        def pause(seconds):
+            pauses.append(seconds)
+            if len(pauses) == 20:
+                evict(self.key)
+
+        with patch.object(protocol.time, "sleep", pause):
+            read(self.plain.pk)
+        self.assertLessEqual(pauses[0], 0.001)
+        self.assertEqual(pauses, sorted(pauses))
+        self.assertEqual(pauses[-1], protocol.LONGEST_PAUSE)
+
+    @override_settings(CACHING_WAIT=10)
     def test_a_waiting_reader_reads_the_database_when_the_lease_is_gone(self):
         self.put(Lease("another"))
         with patch.object(protocol.time, "sleep", lambda seconds: evict(self.key)):

@@ -9,7 +9,7 @@ from django.core.cache import close_caches
 from django.core.handlers.asgi import ASGIHandler
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished
-from django.db import close_old_connections, connection, transaction
+from django.db import close_old_connections, connection, connections, transaction
 from django.http import HttpResponse
 from django.test import AsyncRequestFactory, RequestFactory, SimpleTestCase, override_settings
 from django.urls import path
@@ -76,6 +76,13 @@ class ReceiverOrderTests(SimpleTestCase):
         settling = receivers.index(transactions.settle_all)
         self.assertLess(settling, receivers.index(close_old_connections))
         self.assertLess(settling, receivers.index(close_caches))
+
+    def test_a_request_without_a_database_makes_no_connection_at_its_end(self):
+        def made():
+            transactions.settle_all()
+            return connections.all(initialized_only=True)
+
+        self.assertEqual(in_another_thread(made), [])
 
 
 @override_settings(ROOT_URLCONF=__name__, MIDDLEWARE=[])
