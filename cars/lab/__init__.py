@@ -1,5 +1,6 @@
 """The lab: what proves the recipe.
 
+faults     lets servers fail while the site is used, and says what its users notice
 servers    starts a Memcached, a PostgreSQL or the site for a limited time
 models     the rows that the schedules work on
 schedules  runs one schedule of a few readers and writers, step by step

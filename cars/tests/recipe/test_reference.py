@@ -29,6 +29,7 @@ COMMANDS = {
     "verify_cache": "cars.caching",
     "demo": "cars",
     "django_tests": "cars",
+    "faults": "cars",
     "import_cars": "cars",
     "interleavings": "cars",
     "make_cars": "cars",

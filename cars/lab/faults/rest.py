@@ -1,0 +1,55 @@
+"""What is left in the cache when nobody writes any more."""
+
+import time
+from dataclasses import dataclass, field
+
+from .database import model_of
+from .history import History
+from .stage import Stage
+from .visitors import Reader
+
+AFTER = 2.0  # seconds after the end of a fault that nothing may be stale any more
+PATIENCE = 15.0  # seconds after the end of a fault that no lease or hold may stand any more
+
+
+@dataclass
+class Rest:
+    """What was found: rows that are stale, described in words, and leases and holds."""
+
+    stale: dict[int, str] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)  # how many, by kind
+
+
+def look_at_rest(stage: Stage, history: History, reader: Reader, patient: bool) -> Rest:
+    """Compare all rows, as pages show them and as they stand in the cache, with the database.
+
+    The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
+    must not change meanwhile.
+    """
+    rest = Rest()
+    rows = list(history.commits)
+    versions = stage.database.versions()
+    for row in rows:
+        version = versions.get(row, history.deleted.get(row))
+        for _ in range(2 * len(stage.workers()) - 1):
+            read = reader.read(row)
+            if read and read.version != version:
+                rest.stale[row] = f"page of row {row}: version {read.version}, not {version}"
+    for row, entries in stage.entries(rows).items():
+        for kind, data in entries:
+            if kind == "row" and model_of(versions.get(row, -1)).encode() not in data:
+                rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")
+    deadline = time.monotonic() + (PATIENCE - AFTER if patient else 0)
+    while (left := _left(stage, rows)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    rest.left = left
+    return rest
+
+
+def _left(stage: Stage, rows: list[int]) -> dict[str, int]:
+    left: dict[str, int] = {}
+    for entries in stage.entries(rows).values():
+        for kind, _ in entries:
+            if kind in ("lease", "holds"):
+                left[kind] = left.get(kind, 0) + 1
+    return left

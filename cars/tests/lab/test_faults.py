@@ -1,0 +1,325 @@
+"""What a run of a fault sees, the command, and short runs; `manage.py faults` has longer ones."""
+
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from io import StringIO
+from os import getpid, getppid
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from unittest import mock, skipUnless
+
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import SimpleTestCase, tag
+
+from cars.lab import servers
+from cars.lab.faults import catalogue, table
+from cars.lab.faults.catalogue import FAULTS
+from cars.lab.faults.database import databases
+from cars.lab.faults.figures import Times, figures
+from cars.lab.faults.history import MISSING, History, Page, Read
+from cars.lab.faults.proxy import Mode, Proxy
+from cars.lab.faults.rest import Rest
+from cars.lab.faults.run import SHORT, run
+
+ROW = 1
+
+
+class HistoryTests(SimpleTestCase):
+    """The verdicts on reads. The row has version 1 at first, and version 2 from time 10 on."""
+
+    def setUp(self):
+        self.history = History({ROW: 1}, begun=0)
+        self.history.new_version()
+        self.history.looked({ROW: 1}, begun=9.9, ended=9.95)
+        self.history.looked({ROW: 2}, begun=9.99, ended=10)
+
+    def read(self, version, begun, ended=None):
+        ended = begun + 0.01 if ended is None else ended
+        self.history.reads = [Read(ROW, version, begun, ended, True, "7")]
+
+    def stale(self):
+        return [(stale.newest, round(stale.age, 3)) for stale in self.history.stale(end=100)]
+
+    def test_a_read_of_the_newest_version_is_right(self):
+        self.read(2, begun=11)
+        self.assertEqual((self.stale(), self.history.dirty()), ([], []))
+
+    def test_a_read_of_a_replaced_version_is_stale_from_the_first_look_that_shows_the_new_one(self):
+        self.read(1, begun=10.5)
+        self.assertEqual(self.stale(), [(2, 0.5)])
+
+    def test_the_age_of_a_stale_read_counts_from_the_first_version_that_it_misses(self):
+        self.history.looked({ROW: self.history.new_version()}, begun=12, ended=12)
+        self.read(1, begun=13)
+        self.assertEqual(self.stale(), [(3, 3)])
+
+    def test_a_read_that_began_before_the_commit_was_seen_may_return_the_old_version(self):
+        self.read(1, begun=9.99)
+        self.assertEqual(self.stale(), [])
+
+    def test_a_row_that_is_read_after_its_delete_is_stale_and_a_404_is_right(self):
+        version = self.history.deletes(ROW)
+        self.history.looked({}, begun=20, ended=20)
+        self.read(2, begun=21)
+        self.assertEqual(self.stale(), [(version, 1)])
+        self.read(self.history.version_when_missing(ROW), begun=21)
+        self.assertEqual(self.stale(), [])
+
+    def test_a_row_that_is_not_found_but_exists_is_stale(self):
+        self.assertEqual(self.history.version_when_missing(ROW), MISSING)
+        self.read(MISSING, begun=11)
+        self.assertEqual(self.stale(), [(2, 11)])
+
+    def test_a_read_that_ended_before_its_version_was_committed_is_dirty(self):
+        self.read(2, begun=9.5, ended=9.6)
+        self.assertEqual(len(self.history.dirty()), 1)
+        self.read(2, begun=9.5, ended=9.97)  # it may have been committed after the last look
+        self.assertEqual(self.history.dirty(), [])
+
+    def test_a_read_of_a_version_that_was_rolled_back_is_dirty(self):
+        version = self.history.new_version()
+        self.read(version, begun=11)
+        self.assertEqual(len(self.history.dirty()), 1)
+
+    def test_a_read_of_a_version_that_was_replaced_between_two_looks_is_right(self):
+        version = self.history.new_version()
+        self.history.answered.add(version)
+        self.read(version, begun=11)
+        self.assertEqual(self.history.dirty(), [])
+
+
+class FiguresTests(SimpleTestCase):
+    """The bounds. It is calm until 10, the fault lasts from 10 to 20."""
+
+    def figures(self, name="nothing", rest=None, slow=0.0, status=200, back=21.0, lost=()):
+        history = History({ROW: 1}, begun=0)
+        for tenth in range(300):
+            begun = tenth / 10
+            seconds = 0.01 + (slow if 12 < begun < 20 else 0)
+            history.pages.append(Page("car", begun, begun + seconds, 200))
+        history.pages.append(Page("car", 15, 15.01, status))
+        history.reads.append(Read(ROW, 1, back, back, True, "7"))
+        history.lost.extend(lost)
+        times = Times(calm=[(0, 10), (22, 30)], fault=(10, 20), end=30)
+        return figures(FAULTS[name], "SQLite", history, times, rest or Rest(), log=[])
+
+    def broken(self, **options):
+        return set(self.figures(**options).broken())
+
+    def test_no_bound_is_broken_if_nothing_happens(self):
+        self.assertEqual(self.broken(), set())
+
+    def test_each_bound_can_be_broken(self):
+        self.assertEqual(self.broken(status=503), {"errors"})
+        self.assertEqual(self.broken(status=0), {"no answer"})
+        self.assertEqual(self.broken(lost=["version 2"]), {"writes lost"})
+        self.assertEqual(self.broken(rest=Rest({ROW: "a page"})), {"at rest"})
+        self.assertEqual(self.broken(rest=Rest(left={"lease": 1})), {"left"})
+        self.assertEqual(self.broken(back=23.0), {"late hits"})
+        self.assertEqual(self.broken(back=31.0), {"no hits"})
+        self.assertEqual(self.broken(slow=0.02), {"other pages"})
+        self.assertEqual(self.broken(slow=0.4), {"page", "one page", "other pages"})
+
+    def test_error_pages_count_apart_while_the_database_is_away(self):
+        found = self.figures("database stopped", status=500)
+        self.assertEqual((found.errors, found.broken()), (1, {}))
+
+    def test_a_killed_process_may_leave_holds_and_requests_without_an_answer(self):
+        found = self.figures("writer killed", Rest(left={"holds": 3}), status=0)
+        self.assertEqual(found.broken(), {})
+
+    def test_the_table_has_a_cell_for_each_heading(self):
+        self.assertEqual(len(table.row(self.figures())), len(table.HEAD))
+        self.assertIn("0.01 → 0.01", table.table([self.figures()]))
+
+    def test_a_record_replaces_the_tables_and_keeps_the_text_around_them(self):
+        with TemporaryDirectory() as folder:
+            page = Path(folder) / "faults.md"
+            page.write_text(f"before\n{table.BEGIN}old\n{table.END}after\n")
+            with mock.patch.object(table, "PAGE", page):
+                table.record({"SQLite": [self.figures()]})
+            text = page.read_text()
+        self.assertRegex(text, r"(?s)^before\n.*Measured on.*### SQLite.*\| nothing \|.*after\n$")
+        self.assertNotIn("old", text)
+
+
+@skipUnless(servers.has_memcached(), "no memcached on the PATH")
+class ProxyTests(SimpleTestCase):
+    """What a client gets from the proxy."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        port = int(cls.enterClassContext(servers.memcached()).split(":")[1])
+        cls.proxy = cls.enterClassContext(Proxy(port).running())
+
+    def answer(self, mode, command=b"set a 0 0 1\r\nx\r\n", length=8, timeout=10):
+        """Return `length` bytes of what comes back, or less if no more come in `timeout` s."""
+        with (
+            self.proxy.doing(mode),
+            socket.create_connection(("127.0.0.1", self.proxy.port), timeout=timeout) as client,
+        ):
+            client.sendall(command)
+            answer = b""
+            try:
+                while len(answer) < length and (more := client.recv(length - len(answer))):
+                    answer += more
+            except TimeoutError:
+                pass
+            return answer
+
+    def test_it_passes_commands_with_data_and_their_answers_on(self):
+        commands = b"set a 0 0 5\r\nget\r\n\r\nget a\r\n"
+        answer = b"STORED\r\nVALUE a 0 5\r\nget\r\n\r\nEND\r\n"
+        self.assertEqual(self.answer(Mode(), commands, len(answer)), answer)
+
+    def test_it_answers_wrong(self):
+        self.assertEqual(self.answer(Mode("error"), length=7), b"ERROR\r\n")
+        self.assertEqual(self.answer(Mode("out of memory"), length=12), b"SERVER_ERROR")
+        self.assertEqual(self.answer(Mode("out of memory"), b"get none\r\n", 5), b"END\r\n")
+        self.assertEqual(len(self.answer(Mode("garbage"), length=62)), 62)
+        self.assertEqual(len(self.answer(Mode("endless"), length=9_000)), 9_000)
+
+    def test_it_closes_or_resets_the_connection(self):
+        self.assertEqual(self.answer(Mode("cut")), b"STOR")
+        with self.assertRaises(ConnectionResetError):
+            self.answer(Mode("reset"))
+
+    def test_a_silent_one_and_a_late_one_give_no_answer_in_time(self):
+        self.assertEqual(self.answer(Mode("silent"), timeout=0.1), b"")
+        self.assertEqual(self.answer(Mode("late", seconds=60), timeout=0.1), b"")
+
+    def test_a_lost_answer_is_that_of_a_command_that_was_done(self):
+        self.assertEqual(self.answer(Mode("lost"), b"set lost 0 0 1\r\nx\r\n", timeout=0.1), b"")
+        answer, deadline = b"END\r\n", time.monotonic() + 10
+        while answer == b"END\r\n" and time.monotonic() < deadline:
+            answer = self.answer(Mode(), b"get lost\r\n", 5)
+        self.assertEqual(answer, b"VALUE")
+
+    def test_late_answers_and_single_bytes_come_in_the_end(self):
+        self.assertEqual(self.answer(Mode("late", seconds=0.1)), b"STORED\r\n")
+        self.assertEqual(self.answer(Mode("drip", seconds=0.02)), b"STORED\r\n")
+
+    def test_it_can_be_wrong_to_one_process_only(self):
+        this, another = getpid(), getppid()
+        self.assertEqual(self.answer(Mode("error", pid=this), length=7), b"ERROR\r\n")
+        self.assertEqual(self.answer(Mode("error", pid=another)), b"STORED\r\n")
+
+
+class CommandTests(SimpleTestCase):
+    """What `manage.py faults` says."""
+
+    def run_command(self, *arguments, rest=None):
+        found = FiguresTests().figures(rest=rest)
+        out, err = StringIO(), StringIO()
+        module = "cars.management.commands.faults"
+        with (
+            mock.patch(f"{module}.databases"),
+            mock.patch(f"{module}.run", return_value=found) as self.run_one,
+            mock.patch(f"{module}.end_on_signals"),
+            mock.patch(f"{module}.servers.has_memcached", return_value=True),
+            mock.patch(f"{module}.servers.has_postgresql", return_value=True),
+        ):
+            try:
+                call_command("faults", *arguments, stdout=out, stderr=err)
+            except SystemExit as end:
+                return end.code, out.getvalue(), err.getvalue()
+        return 0, out.getvalue(), err.getvalue()
+
+    def test_it_runs_every_fault_on_both_databases_and_prints_a_table_for_each(self):
+        status, out, _ = self.run_command()
+        self.assertEqual((status, out.count("| fault |")), (0, 2))
+        names = {call.args[0].name for call in self.run_one.call_args_list}
+        self.assertEqual(names, set(FAULTS))
+
+    def test_it_runs_one_fault_on_one_database(self):
+        self.run_command("--only", "away", "--database", "SQLite")
+        self.assertEqual([call.args[0].name for call in self.run_one.call_args_list], ["away"])
+
+    def test_the_status_is_1_and_the_bound_is_named_if_one_is_broken(self):
+        status, _, err = self.run_command("--only", "away", rest=Rest({ROW: "page of row 1"}))
+        self.assertEqual(status, 1)
+        self.assertIn("SQLite, away: 1 rows stale at rest", err)
+        self.assertIn("page of row 1", err)
+
+    def test_missing_servers_are_named(self):
+        with (
+            mock.patch("cars.lab.servers.has_postgresql", return_value=False),
+            mock.patch("cars.lab.servers.has_memcached", return_value=True),
+            self.assertRaisesMessage(CommandError, "--database SQLite"),
+        ):
+            call_command("faults")
+
+
+# The bounds that short runs have to keep. The others need longer runs on a machine that does
+# nothing else.
+KEPT = {"errors", "no answer", "writes lost", "dirty", "no hits"}
+# The recipe does not keep KEPT for these yet: pages are errors.
+NOT_YET = ("garbage", "error", "endless")
+STRIDE = "7"  # of the steps of a save, at which a writer is killed
+FAULTY = 0.5  # seconds that a fault lasts
+BETWEEN = 0.2  # seconds between two faults
+
+
+@tag("processes")
+@skipUnless(servers.has_memcached(), "no memcached on the PATH")
+class FaultTests(SimpleTestCase):
+    """Every fault for a moment, on the kind of database that the tests run on."""
+
+    VENDOR = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.database = cls.enterClassContext(databases(cls.VENDOR))
+
+    def check(self, chosen):
+        """Run the faults that are `chosen` one after the other, on one stage."""
+        faults = [f for f in FAULTS.values() if f.vendor in ("", self.VENDOR) and chosen(f)]
+
+        @contextmanager
+        def in_turn(stage, history):
+            for fault in faults:
+                seen = len(history.pages)
+                with fault.do(stage, history):
+                    time.sleep(FAULTY)
+                with self.subTest(fault.name):
+                    self.check_pages(fault, history.pages[seen:])
+                time.sleep(BETWEEN)
+            yield
+
+        found = run(replace(faults[0], do=in_turn), self.database, SHORT)
+        broken = {name: text for name, text in found.broken().items() if name in KEPT}
+        self.assertEqual(broken, {}, found.examples())
+
+    def check_pages(self, fault, pages):
+        allowed = {0} if fault.kills else set()
+        if not fault.breaks_database:
+            errors = [p for p in pages if p.status >= 500 or p.status == 0]
+            self.assertEqual([p for p in errors if p.status not in allowed], [])
+
+    def test_the_server_fails(self):
+        special = ("by_proxy", "absent", "kills", "breaks_database")
+        self.check(lambda f: f.servers == 1 and not any(getattr(f, name) for name in special))
+
+    def test_the_server_is_not_there_at_the_start(self):
+        self.check(lambda fault: fault.absent)
+
+    def test_the_network_fails(self):
+        self.check(lambda fault: fault.by_proxy and fault.name not in NOT_YET)
+
+    def test_one_of_two_servers_fails(self):
+        self.check(lambda fault: fault.servers == 2)
+
+    def test_two_of_three_servers_fail(self):
+        self.check(lambda fault: fault.servers == 3)
+
+    def test_a_process_is_killed(self):
+        with mock.patch.object(catalogue, "STRIDE", STRIDE):
+            self.check(lambda fault: fault.kills)
+
+    def test_the_database_fails(self):
+        self.check(lambda fault: fault.breaks_database)
