@@ -81,6 +81,8 @@ def environ_of(database: Database, addresses: list[str]) -> dict[str, str]:
     return {
         "DJANGO_SETTINGS_MODULE": "cars.lab.faults.settings",
         "DJANGO_DEBUG": "off",
+        "DJANGO_HTTPS": "off",
+        "DJANGO_LOG_LEVEL": "WARNING",
         "DJANGO_SECRET_KEY": "of a site that lives for a minute, on this machine alone",
         "DJANGO_ALLOWED_HOSTS": "localhost",
         "DATABASE_URL": database.url,
