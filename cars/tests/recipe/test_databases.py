@@ -8,6 +8,7 @@ from django.test import TestCase, override_settings
 
 from cars.caching.databases import canonical
 from cars.caching.registry import CachedModel
+from cars.caching.rows import fingerprint_of
 from cars.tests.support.assertions import HeldMixin, entry
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Animal, Dog, Keeper, Pair, Pet, Plain, PlainProxy, Uuid
@@ -155,6 +156,15 @@ class OneDatabaseTests(HeldMixin, TestCase):
         with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
             self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1")
         self.assertEqual(CachedModel(Plain, ARCHIVE).key(1), "Plain.1@archive")
+
+    def test_rows_have_the_same_fingerprint_only_while_the_setting_says_so(self):
+        cached = CachedModel(Plain, ARCHIVE)  # the fingerprint is kept on it
+        default = fingerprint_of(CachedModel(Plain, "default"))
+        own = fingerprint_of(cached)
+        self.assertNotEqual(own, default)
+        with override_settings(CACHING_SAME_DATABASE={ARCHIVE: "default"}):
+            self.assertEqual(fingerprint_of(cached), default)
+        self.assertEqual(fingerprint_of(cached), own)
 
     def test_a_write_by_one_alias_holds_the_row_that_the_other_reads(self):
         archived.create(pk=1, name="a")  # in the tests it is another database
