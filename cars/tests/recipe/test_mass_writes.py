@@ -6,7 +6,7 @@ import django
 from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import connection, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, Random
 from django.test import TestCase
 from django.test.utils import CaptureQueriesContext
 
@@ -140,6 +140,30 @@ class UpdateTests(HeldMixin, TestCase):
         self.assertEqual(Plain.objects.filter(name="drawn").count(), 2)
         for row in (self.one, self.two, self.other):
             self.assertRight(Plain, row.pk)
+
+    def test_a_queue_gives_each_worker_as_many_rows_as_in_django(self):
+        Plain.objects.update(number=0)
+        waiting = Plain.objects.filter(number=0).order_by("-pk").values("pk")
+        claimed = [
+            Plain.objects.filter(number=0, pk__in=waiting[:2]).update(number=worker)
+            for worker in (1, 2, 3)
+        ]
+        self.assertEqual(claimed, [2, 1, 0])
+        self.assertEqual(
+            list(Plain.objects.order_by("-pk").values_list("number", flat=True)), [1, 1, 2]
+        )
+        for row in (self.one, self.two, self.other):
+            self.assertRight(Plain, row.pk)
+
+    def test_a_filter_that_is_random_is_evaluated_once(self):
+        rows = Plain.objects.bulk_create(Plain(name="x") for _ in range(200))
+        Plain.objects.cache_many([row.pk for row in rows])
+        drawn = Plain.objects.annotate(draw=Random()).filter(name="x", draw__lt=0.5)
+        updated = drawn.update(name="y")
+        self.assertEqual(Plain.objects.filter(name="y").count(), updated)
+        self.assertTrue(60 < updated < 140, updated)  # outside once in 10 ** 8 runs
+        found = Plain.objects.cache_many([row.pk for row in rows])
+        self.assertEqual(sum(row.name == "y" for row in found.values()), updated)
 
     def test_an_update_selects_nothing_before(self):
         with self.captureOnCommitCallbacks(), CaptureQueriesContext(connection) as queries:

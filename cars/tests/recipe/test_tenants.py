@@ -2,6 +2,7 @@
 
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from tempfile import TemporaryDirectory
 from unittest import mock
 
@@ -95,6 +96,51 @@ class AliasTests(ClientsTestCase):
                 self.rename()
                 self.assertEqual(second.cache(self.plain.pk).name, "other")
                 self.assertEqual(Plain.objects.cache(self.plain.pk).name, "new")
+
+        def test_two_roles_on_one_schema_see_each_others_writes(self):
+            with self.role() as role:
+                self.execute(f"GRANT ALL ON zoo_plain TO {role}")
+                with self.alias_of(role):
+                    self.assertNotEqual(*self.fingerprints())
+                    for number in range(2):
+                        for read in (Plain.objects, second):
+                            read.cache(self.plain.pk)
+                        self.rename(f"by the owner {number}")
+                        self.assertEqual(second.cache(self.plain.pk).name, self.plain.name)
+                        with transaction.atomic(using=SECOND):
+                            second.update(name="by the application")
+                            self.assertIsInstance(entry_under(self.key), Holds)
+                        for read in (Plain.objects, second):
+                            self.assertEqual(read.cache(self.plain.pk).name, "by the application")
+
+        def test_two_roles_with_a_schema_each_read_their_own_rows(self):
+            with self.role() as role:
+                # By default, the search_path begins with a schema named as the user.
+                self.execute(f"CREATE SCHEMA {role} AUTHORIZATION {role}")
+                self.execute(f"CREATE TABLE {role}.zoo_plain (LIKE zoo_plain INCLUDING ALL)")
+                self.execute(f"GRANT ALL ON {role}.zoo_plain TO {role}")
+                self.execute(f"INSERT INTO {role}.zoo_plain SELECT id, 'other', 0 FROM zoo_plain")
+                with self.alias_of(role):
+                    for _ in range(2):
+                        self.assertEqual(second.cache(self.plain.pk).name, "other")
+                        self.assertEqual(Plain.objects.cache(self.plain.pk).name, "old")
+                    second.update(name="new")
+                    self.assertEqual(second.cache(self.plain.pk).name, "new")
+                    self.assertEqual(Plain.objects.cache(self.plain.pk).name, "old")
+
+        @contextmanager
+        def role(self):
+            """Make another role in the block, which can log in."""
+            role = f"role_{token_hex(4)}"  # roles are shared by the databases of parallel tests
+            self.execute(f"CREATE ROLE {role} LOGIN PASSWORD '{role}'")
+            try:
+                yield role
+            finally:
+                self.execute(f"DROP OWNED BY {role} CASCADE")
+                self.execute(f"DROP ROLE {role}")
+
+        def alias_of(self, role):
+            return alias(USER=role, PASSWORD=role)
 
     def execute(self, sql):
         with connection.cursor() as cursor:

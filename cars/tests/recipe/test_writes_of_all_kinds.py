@@ -7,6 +7,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.db.models import F, Value
 from django.db.models.functions import Concat, Lower
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from cars.caching import transactions
 from cars.caching.entries import Holds, Row
@@ -21,8 +22,10 @@ from cars.tests.support.other_clients import (
 )
 from cars.tests.support.zoo.models import (
     Animal,
+    Blob,
     Crate,
     CrateQuerySet,
+    Defaulted,
     Dog,
     Plain,
     Puppy,
@@ -64,6 +67,79 @@ class ExpressionTests(HeldMixin, TestCase):
         self.assertEqual(Text.objects.cache("ab").name, "new")
 
 
+class DatabaseDefaultTests(HeldMixin, TestCase):
+    """A pk that the database chooses by its own default, so that Django only INSERTs."""
+
+    def setUp(self):
+        empty_cache()
+
+    def test_a_new_row_is_found(self):
+        with self.assertRaises(Defaulted.DoesNotExist):
+            Defaulted.objects.cache("one")
+        with CaptureQueriesContext(connection) as queries:
+            row = Defaulted(name="new")
+            row.save()
+        self.assertEqual([query["sql"].split()[0] for query in queries], ["INSERT", "SELECT"])
+        self.assertEqual(row.pk, "one")
+        self.assertRight(Defaulted, "one")
+
+    def test_a_row_created_again_in_a_transaction_is_held(self):
+        row = Defaulted.objects.create(name="old")
+        with self.assertHeld(row), transaction.atomic():
+            Defaulted.objects.all().delete()
+            Defaulted(name="new").save()
+        self.assertEqual(Defaulted.objects.cache("one").name, "new")
+
+    def test_a_refused_insert_leaves_the_row_right(self):
+        Defaulted.objects.create(name="old")
+        Defaulted.objects.cache("one")
+        with self.assertRaises(IntegrityError), transaction.atomic():
+            Defaulted(name="new").save()
+        self.assertRight(Defaulted, "one")
+
+    def test_mass_writes_hold_its_row(self):
+        row = Defaulted.objects.create(name="old")
+        with self.assertHeld(row):
+            Defaulted.objects.update(name="updated")
+        with self.assertHeld(row):
+            Defaulted.objects.bulk_create(
+                [Defaulted(name="upserted")],
+                update_conflicts=True,
+                unique_fields=["id"],
+                update_fields=["name"],
+            )
+        self.assertEqual(Defaulted.objects.cache("one").name, "upserted")
+
+
+class MemoryviewTests(HeldMixin, TestCase):
+    """A pk of bytes, which some databases return as a memoryview."""
+
+    def setUp(self):
+        empty_cache()
+        self.blob = Blob.objects.create(id=b"a\x00b", name="old")
+
+    def test_bytes_and_a_memoryview_are_one_pk(self):
+        pks = [b"a\x00b", memoryview(b"a\x00b")]
+        for pk in pks:
+            self.assertRight(Blob, pk)
+        found = Blob.objects.cache_many(pks[1:])
+        self.assertEqual([row.name for row in found.values()], ["old"])
+
+    def test_writes_hold_the_row(self):
+        pk = memoryview(b"a\x00b")
+        writes = (
+            lambda: Blob(id=pk, name="saved").save(),
+            lambda: Blob.objects.filter(id=pk).update(name="updated"),
+            lambda: Blob.objects.bulk_update([Blob(id=pk, name="bulk")], ["name"]),
+            lambda: Blob.objects.get().save(),
+            lambda: Blob.objects.get().delete(),
+        )
+        for number, write in enumerate(writes):
+            with self.subTest(number), self.assertHeld(self.blob):
+                write()
+        self.assertFalse(Blob.objects.exists())
+
+
 class ParentPkTests(HeldMixin, TestCase):
     """Django copies the pk of a parent to its child while it saves."""
 
@@ -82,6 +158,16 @@ class ParentPkTests(HeldMixin, TestCase):
     def test_a_puppy_with_the_pk_of_an_animal_is_held(self):
         with self.assertHeld(self.animal, self.dog, self.puppy):
             Puppy(animal_ptr_id=self.pk, name="new", tricks=2, age=2).save()
+        self.assertEqual(Dog.objects.cache(self.pk).tricks, 2)
+
+    def test_a_dog_whose_parent_is_given_is_held(self):
+        with self.assertHeld(self.animal, self.dog):
+            Dog(animal_ptr=self.animal, name="new", tricks=2).save()
+        self.assertEqual(Animal.objects.cache(self.pk).name, "new")
+
+    def test_a_puppy_whose_parent_is_given_is_held(self):
+        with self.assertHeld(self.animal, self.dog, self.puppy):
+            Puppy(dog_ptr=self.dog, name="new", tricks=2, age=2).save()
         self.assertEqual(Dog.objects.cache(self.pk).tricks, 2)
 
     def test_they_are_held_in_a_transaction_too(self):

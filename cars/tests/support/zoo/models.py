@@ -5,6 +5,7 @@ import uuid
 from django.contrib.contenttypes.fields import GenericForeignKey, GenericRelation
 from django.contrib.contenttypes.models import ContentType
 from django.db import models
+from django.db.models.functions import Lower
 
 from cars.caching import CacheManager
 from cars.caching.queryset import CacheQuerySet
@@ -42,6 +43,24 @@ class Text(models.Model):
     """A pk that can be an invalid Memcached key."""
 
     id = models.CharField(primary_key=True, max_length=500)
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Defaulted(models.Model):
+    """A pk that the database can choose by an expression."""
+
+    id = models.CharField(primary_key=True, max_length=50, db_default=Lower(models.Value("ONE")))
+    name = models.CharField(max_length=50, blank=True)
+
+    objects = CacheManager()
+
+
+class Blob(models.Model):
+    """A pk that is bytes, or a memoryview of bytes."""
+
+    id = models.BinaryField(primary_key=True)
     name = models.CharField(max_length=50, blank=True)
 
     objects = CacheManager()
