@@ -49,13 +49,13 @@ class SwapMixin(SwapCache):
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         value = super().get(key, default, version)
-        return value if default is AS_STORED else _visible(value, default)
+        return value if default is AS_STORED else shown(value, default)
 
     def get_many(self, keys: Iterable[str], version: Any = None) -> dict[str, Any]:
         if version is AS_STORED:
             return super().get_many(keys)
         found = super().get_many(keys, version)
-        visible = {key: _visible(value, ABSENT) for key, value in found.items()}
+        visible = {key: shown(value, ABSENT) for key, value in found.items()}
         return {key: value for key, value in visible.items() if value is not ABSENT}
 
     def has_key(self, key: str, version: int | None = None) -> bool:
@@ -104,7 +104,8 @@ def test_namespace() -> str:
     return ""
 
 
-def _visible(value: Any, default: Any) -> Any:
+def shown(value: Any, default: Any) -> Any:
+    """Return what `get` shows of a stored `value`; `default` for what it hides."""
     if type(value) is Row:
         value = unpack_any(value)
         return default if value is None else value

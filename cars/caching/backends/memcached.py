@@ -10,7 +10,7 @@ from pymemcache.client.base import normalize_server_spec
 
 from ..entries import ABSENT, NO_ANSWER, Row, Seen, Swap, whole_seconds
 from . import listing
-from .base import SwapMixin
+from .base import AS_STORED, SwapMixin, shown
 from .client import (
     UNANSWERED,
     WITHOUT_CAS,
@@ -66,6 +66,11 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
 
     def close(self, **kwargs: Any) -> None:
         """Keep the connection: Django calls this at the end of every request."""
+
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        # As the bases do, by two calls less: this is the path of every hit.
+        value = self._cache.get(self.make_and_validate_key(key, version), default)
+        return value if default is AS_STORED else shown(value, default)
 
     def shared_as(self) -> str:
         parts = [*sorted(self._servers), self.key_prefix, self.version]

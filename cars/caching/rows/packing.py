@@ -67,7 +67,7 @@ def unpack(cached: CachedModel, key: str, value: Any, pk: Any = None) -> Model |
 
     None for another value, and for a row that can't be used. `pk` is what the key was made from.
     """
-    if type(value) is Row and value.startswith(fingerprint_of(cached)):
+    if type(value) is Row and value[:SIZE] == fingerprint_of(cached):
         return _format_of(cached).instance(value, key, pk)
     return None
 
@@ -81,7 +81,7 @@ def unpack_many(cached: CachedModel, entries: Mapping[str, Any]) -> dict[str, Mo
     found = {
         key: row_format.instance(value, key)
         for key, value in entries.items()
-        if type(value) is Row and value.startswith(fingerprint)
+        if type(value) is Row and value[:SIZE] == fingerprint
     }
     return {key: instance for key, instance in found.items() if instance is not None}
 
@@ -128,11 +128,12 @@ class _Format:
         self.pk_of = itemgetter(*(self._fields.index(field) for field in meta.pk_fields))
         types = [_type_of(field) for field in self._fields]
         self._typed = [kind is not Any for kind in types]
-        self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
         self._from_text = [_from_text(field) for field in self._fields]
         row_type: Any = tuple[tuple(types)]  # type: ignore[misc]  # known at run time only
         decoder = msgspec.msgpack.Decoder(row_type, ext_hook=self._read_extension)
         self._decode: Callable[[bytes], tuple[Any, ...]] = decoder.decode
+        self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
+        self.unpack = self._unpack_moments if self._moments else self._decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
         data = _encode(
@@ -146,11 +147,8 @@ class _Format:
                 raise Unpackable(field, f"{field} is read back as {again!r}, not as {value!r}.")
         return data
 
-    def unpack(self, data: bytes) -> Sequence[Any]:
-        row = self._decode(data)
-        if not self._moments:
-            return row
-        values = list(row)
+    def _unpack_moments(self, data: bytes) -> Sequence[Any]:
+        values = list(self._decode(data))
         for number in self._moments:
             value = values[number]
             if value is not None and value.tzinfo:
