@@ -113,6 +113,8 @@ class ChangedMeanwhileTests(HeldMixin, TransactionTestCase):
         with self.assertHeld(self.a):
             Plain.objects.select_for_update().filter(name="a").update(number=5)
         self.assertNumbers(5, 1)
+        Plain.objects.select_for_update().filter(name="a").update(id=F("id") + 1000)
+        self.assertRight(Plain, self.a.pk + 1000)
 
 
 class ReferringMeanwhileTests(HeldMixin, TransactionTestCase):

@@ -199,6 +199,22 @@ class UpdateTests(HeldMixin, TestCase):
             Plain.objects.filter(name="missing").update(number=F("nonsense"))
         self.assertEqual(Plain.objects.filter(name="missing").update(number=1), 0)
 
+    def test_rows_of_a_composite_pk_are_held(self):
+        pairs = [Pair.objects.create(left=left, right="a") for left in (1, 2)]
+        with self.assertHeld(*pairs):
+            self.assertEqual(Pair.objects.update(name="new"), 2)
+
+    def test_an_execute_wrapper_of_the_project_gets_the_result_of_the_cursor(self):
+        results = []
+
+        def execute_and_note(execute, *arguments):
+            results.append(execute(*arguments))
+            return results[-1]
+
+        with connection.execute_wrapper(execute_and_note):
+            Plain.objects.update(number=2)
+        self.assertNotIn(None, results)
+
     def test_an_update_with_wrong_arguments_leaves_the_transaction_usable(self):
         with transaction.atomic():
             with self.assertRaises(FieldDoesNotExist):

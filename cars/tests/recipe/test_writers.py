@@ -159,10 +159,16 @@ class WriterTests(ClientsTestCase):
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
         refused = type("Refused", (), {"gets_many": cache.gets_many, "cas_many": lambda *_: set()})
-        with patch.object(CachedModel, "cache", refused()), patch.object(protocol.time, "sleep"):
-            with self.assertLogs("cars.caching", "WARNING"):
-                self.release("a")
+        with (
+            patch.object(CachedModel, "cache", refused()),
+            patch.object(protocol.time, "sleep") as sleep,
+            self.assertLogs("cars.caching", "WARNING"),
+        ):
+            self.release("a")
         self.assertEqual(entry_under(self.key).deadlines.keys(), {"a"})
+        pauses = [seconds for ((seconds,), _) in sleep.call_args_list]
+        self.assertEqual(len(pauses), protocol.TRIES - 1)
+        self.assertLessEqual(max(pauses), protocol.LONGEST_PAUSE)
 
     def test_a_release_expires_a_row_that_no_longer_exists(self):
         with connection.cursor() as cursor:

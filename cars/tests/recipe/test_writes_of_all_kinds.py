@@ -321,6 +321,13 @@ class DjangosBehaviourTests(TestCase):
                 rows.update(name="b" if rows.count() == 1 else "c")
         self.assertEqual(set(Uuid.objects.values_list("name", flat=True)), {"a", "b"})
 
+    def test_a_refused_statement_that_is_caught_breaks_the_transaction_as_in_django(self):
+        Uuid.objects.create(name="a"), Uuid.objects.create(name="b")
+        with transaction.atomic():
+            with self.assertRaises(IntegrityError):
+                Uuid.objects.update(name="c")
+            self.assertTrue(connection.needs_rollback)
+
     def test_the_callbacks_that_a_test_captures_are_the_applications_only(self):
         plain = Plain.objects.create(name="a")
         for name, act in {
