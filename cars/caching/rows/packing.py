@@ -178,7 +178,28 @@ class _Format:
         return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
 
     def _read_extension(self, code: int, data: memoryview) -> Any:
-        return self._from_text[code + FIRST_CODE](str(data, "utf-8"))
+        number = code + FIRST_CODE
+        value = self._from_text[number](str(data, "utf-8"))
+        if _has_moments(self._fields[number]):
+            value = _in_zone(value, connections[self._cached.alias].timezone)
+        return value
+
+
+def _has_moments(field: "Field[Any, Any]") -> bool:
+    """Are the values of `field` moments, or arrays or ranges of moments?"""
+    kind = _kind(field)
+    while base := getattr(kind, "base_field", None):
+        kind = base
+    return isinstance(kind, models.DateTimeField)
+
+
+def _in_zone(value: Any, zone: datetime.tzinfo) -> Any:
+    """Return `value` with its moments as a SELECT gives them: in the connection's time zone."""
+    if isinstance(value, list):
+        return [_in_zone(item, zone) for item in value]
+    if isinstance(value, datetime.datetime) and value.tzinfo:
+        return value.astimezone(zone)
+    return value
 
 
 def _format_of(cached: CachedModel) -> _Format:

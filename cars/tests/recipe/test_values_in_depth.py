@@ -10,15 +10,15 @@ from unittest import mock
 from django.core.cache import cache
 from django.core.management import call_command
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connection, models
-from django.test import TestCase, TransactionTestCase, override_settings
+from django.db import connection, connections, models
+from django.test import TestCase, TransactionTestCase
 from django.test.utils import isolate_apps
 
 from cars.caching import CacheManager, registry, verify
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Everything
 
-SUMMER = datetime(2024, 7, 1, 12, tzinfo=UTC)
+SUMMER, WINTER = (datetime(2024, month, 1, 12, tzinfo=UTC) for month in (7, 1))
 
 
 class DecimalDecoder(json.JSONDecoder):
@@ -78,22 +78,46 @@ class JsonTests(SampleCase, TransactionTestCase):
 
 if connection.vendor == "postgresql":  # arrays and ranges of PostgreSQL
 
-    @override_settings(TIME_ZONE="Europe/Berlin")
     class PostgresTests(SampleCase, TransactionTestCase):
         """Only what a SELECT gives is served, in the time zone of the connection."""
+
+        @classmethod
+        def setUpClass(cls):
+            super().setUpClass()
+            cls.addClassCleanup(cls.forget_time_zone)
+            zone = {"TIME_ZONE": "Europe/Berlin"}
+            cls.enterClassContext(mock.patch.dict(connection.settings_dict, zone))
+            cls.forget_time_zone()
+
+        @classmethod
+        def forget_time_zone(cls):
+            """Let the connection follow its settings, which have changed."""
+            for name in "timezone", "timezone_name":
+                connections["default"].__dict__.pop(name, None)
+            connection.ensure_timezone()
 
         def assertIsRight(self, model, pk):
             expected = model._base_manager.get(pk=pk)
             for _ in range(3):
                 self.assertEqual(repr(model.objects.cache(pk).value), repr(expected.value))
 
-        def test_an_array_of_moments_is_right(self):
+        def test_an_array_of_moments_is_cached_in_the_time_zone_of_the_connection(self):
             from django.contrib.postgres.fields import ArrayField
 
-            model = self.sample(value=ArrayField(models.DateTimeField()))
-            row = model.objects.create(value=[SUMMER])
-            empty_cache()
-            self.assertIsRight(model, row.pk)
+            for field, value in (
+                (ArrayField(models.DateTimeField()), [SUMMER, WINTER]),
+                (ArrayField(models.DateTimeField(null=True)), [SUMMER, None]),
+                (ArrayField(ArrayField(models.DateTimeField())), [[SUMMER], [WINTER]]),
+                (ArrayField(models.DateTimeField(), null=True), None),
+            ):
+                with self.subTest(value=value):
+                    model = self.sample(value=field)
+                    row = model.objects.create(value=value)
+                    empty_cache()
+                    found = repr(model._base_manager.get().value)
+                    self.assertEqual(found.count("Berlin"), found.count("datetime.datetime("))
+                    self.assertComesBack(model, row.pk)
+                    self.doCleanups()
 
         def test_an_array_of_decimals_keeps_their_scale(self):
             from django.contrib.postgres.fields import ArrayField
