@@ -6,11 +6,12 @@ from unittest.mock import patch
 
 from django.core.cache import cache
 from django.db import DatabaseError
-from django.test import override_settings
+from django.test import TestCase, override_settings
 
 from cars.caching import protocol, rows
 from cars.caching.entries import ABSENT, Lease, Row, Swap
 from cars.caching.registry import CachedModel
+from cars.tests.support.caches import empty_cache
 from cars.tests.support.other_clients import (
     ClientsTestCase,
     entry_under,
@@ -46,6 +47,36 @@ def after_the_select(act):
         return found
 
     return patch.object(protocol, "select", select_and_act)
+
+
+class ManyPksTests(TestCase):
+    """More pks than a database takes in one query."""
+
+    def test_300000_pks_are_read_as_in_bulk_does(self):
+        rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(3))
+        pks = [*(row.pk for row in rows), *range(10**6, 10**6 + 300_000)]
+        chunks = []
+
+        def select(cached, keys):
+            chunks.append(len(keys))
+            return self.select(cached, keys)
+
+        self.select = protocol.select
+        dummy = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+        with override_settings(CACHES=dummy), patch.object(protocol, "select", select):
+            found = Plain.objects.cache_many(pks)
+        self.assertEqual(list(found), pks[:3])
+        self.assertEqual(found, Plain.objects.in_bulk(pks[:3]))
+        self.assertEqual(chunks, [protocol.MOST_PKS] * 30 + [3])
+
+    def test_chunks_are_filled_and_then_served(self):
+        rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(5))
+        pks = [row.pk for row in rows]
+        empty_cache()
+        with patch.object(protocol, "MOST_PKS", 2):
+            for queries in (3, 0):
+                with self.assertNumQueries(queries):
+                    self.assertEqual(list(Plain.objects.cache_many(pks)), pks)
 
 
 class ReaderTests(ClientsTestCase):
