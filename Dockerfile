@@ -6,8 +6,9 @@ ENV PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USE
 RUN apt-get update && apt-get install --yes --no-install-recommends memcached \
     && rm -rf /var/lib/apt/lists/*
 
-# The database is in /data. A volume mounted there belongs to the same user.
-RUN useradd --system --uid 1000 --create-home carsite && install -d -o carsite -g carsite /data
+# A demo's database is in /data, the static files of docker-compose.scale.yml in /static. Volumes
+# mounted there belong to the same user.
+RUN useradd --system --uid 1000 --create-home carsite && install -d -o carsite -g carsite /data /static
 ENV DATABASE_URL=sqlite:////data/cars.sqlite3
 
 WORKDIR /app
