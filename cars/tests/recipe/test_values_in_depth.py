@@ -76,6 +76,21 @@ class JsonTests(SampleCase, TransactionTestCase):
         self.assertComesBack(model, row.pk)
 
 
+class PriceField(models.DecimalField):
+    """Writes its value for a serialiser as it is, not as a string."""
+
+    def value_to_string(self, obj):
+        return self.value_from_object(obj)
+
+
+class FieldThatWritesNoStringTests(SampleCase, TransactionTestCase):
+    def test_its_values_are_cached_if_their_string_is_read_back(self):
+        model = self.sample(value=PriceField(max_digits=9, decimal_places=2))
+        row = model.objects.create(value=Decimal("1.50"))
+        empty_cache()
+        self.assertComesBack(model, row.pk)
+
+
 if connection.vendor == "postgresql":  # arrays and ranges of PostgreSQL
 
     class PostgresTests(SampleCase, TransactionTestCase):
