@@ -17,3 +17,7 @@ class HoldsTests(SimpleTestCase):
     def test_the_entry_stands_until_the_latest_deadline(self):
         self.assertEqual(Holds({"a": NOW + 60, "b": NOW + 600}).timeout, 600 + TICK)
         self.assertEqual(Holds({"a": NOW + 600, "b": NOW + 60}).timeout, 600 + TICK)
+
+    def test_a_hold_stands_until_its_deadline_and_no_longer(self):
+        holds = Holds({"at its deadline": NOW, "before it": NOW + 0.001})
+        self.assertEqual(holds.minus("another").deadlines.keys(), {"before it"})

@@ -1,5 +1,7 @@
 """Proxies, parents and children: several classes write one row."""
 
+from unittest import mock
+
 from django.db import connection, models, transaction
 from django.test import TestCase, TransactionTestCase
 from django.test.utils import isolate_apps
@@ -8,6 +10,31 @@ from cars.caching import CacheManager, registry
 from cars.tests.support.assertions import HeldMixin
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Animal, Dog, Plain, PlainProxy, Puppy
+
+
+class LateChildTests(TestCase):
+    @isolate_apps("cars.tests.support.zoo", kwarg_name="apps")
+    def test_a_parent_that_is_used_before_its_child_is_made_gets_a_base_manager_that_holds(
+        self, apps
+    ):
+        apps.ready = False  # as while the models are loaded
+        for known in (registry._configs, registry._families):
+            self.enterContext(mock.patch.dict(known))
+
+        class Vehicle(models.Model):
+            class Meta:
+                app_label = "zoo"
+
+        self.assertNotIsInstance(Vehicle._base_manager, CacheManager)
+
+        class Bus(Vehicle):
+            objects = CacheManager()
+
+            class Meta:
+                app_label = "zoo"
+
+        self.assertIsInstance(Vehicle._base_manager, CacheManager)
+        self.assertIsInstance(Bus._base_manager, CacheManager)
 
 
 class ProxyTests(HeldMixin, TestCase):

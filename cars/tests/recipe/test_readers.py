@@ -191,6 +191,13 @@ class ReaderTests(ClientsTestCase):
         self.assertLessEqual(sum(pauses), 0.02)
         self.assertEqual(entry_under(self.key), Lease("dead"))
 
+    def test_any_number_of_rows_is_read(self):
+        pks = [self.plain.pk, *(Plain.objects.create(name="more").pk for _ in range(4))]
+        with patch.object(protocol, "MOST_PKS", 2):
+            for number in range(len(pks) + 1):
+                with self.subTest(number):
+                    self.assertEqual(list(Plain.objects.cache_many(pks[:number])), pks[:number])
+
     @override_settings(CACHING_WAIT=10)
     def test_a_waiting_reader_looks_soon_and_then_less_often(self):
         self.put(Lease("another"))

@@ -1,8 +1,11 @@
 """Writes by Django itself: deletes, cascades and related managers."""
 
+from unittest import mock
+
 from django.db import transaction
 from django.test import TestCase
 
+from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, entry, run
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
@@ -46,6 +49,11 @@ class DeleteTests(HeldMixin, TestCase):
         with self.assertHeld(*self.rows[:2]):
             Plain.objects.filter(name__in="ab")._raw_delete("default")
         self.assertRight(Plain, self.rows[2].pk)
+
+    def test_a_raw_delete_holds_its_rows_on_databases_that_do_not_return_them(self):
+        with mock.patch.object(queryset, "_can_return", lambda using: False):
+            with self.assertHeld(*self.rows[:2]):
+                Plain.objects.filter(name__in="ab")._raw_delete("default")
 
     def test_an_asynchronous_delete_holds_its_rows(self):
         with self.assertHeld(*self.rows):
