@@ -207,7 +207,7 @@ def writer_killed(*options: str) -> Do:
 
     @contextmanager
     def do(stage: Stage, history: History) -> Iterator[None]:
-        rows = [str(row) for row in list(history.commits)[:30]]
+        rows = map(str, history.rows_of_others)
         version = history.new_version(1000)
         killed = "cars.lab.faults.killed", *options, "--stride", STRIDE
         stage.run(*killed, str(version), *rows)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import NamedTuple
 
+KNOWN = 1.0  # seconds after the beginning of a fault, when the site has found out
 MISSING = -1  # the version of a row that was not found, and that nobody has deleted
 
 
@@ -77,6 +78,9 @@ class History:
         self.deleted: dict[int, int] = {}  # by row, the version of its delete
         self.answered: set[int] = set()  # the versions whose save was answered as done
         self.commits: dict[int, list[Commit]] = defaultdict(list)
+        # The editor leaves some rows to other writers: of two writers at once, the one with the
+        # lower version could be the later one.
+        self.rows_of_others = sorted(rows)[: len(rows) // 3]
         self._looked_at = begun
         self.looked(rows, begun, begun)
 
@@ -104,6 +108,24 @@ class History:
     def version_when_missing(self, row: int) -> int:
         """Return the version that a page shows which doesn't find `row`."""
         return self.deleted.get(row, MISSING)
+
+    def back(self, begun: float, ended: float) -> float | None:
+        """Return the time from `ended` until every process had a hit; None if one had none.
+
+        Only hits of rows count that had no hit from `begun` to `ended`: those of other rows may
+        come from a server that didn't fail. If all rows had one, all count.
+        """
+        during = [read for read in self.reads if begun <= read.begun and read.ended < ended]
+        hit = {read.row for read in during if read.hit}
+        missed = {read.row for read in during} - hit
+        first: dict[str, float | None] = {}
+        for read in self.reads:
+            if read.begun >= ended and (read.row in missed or not missed):
+                first.setdefault(read.process, None)
+                if read.hit and first[read.process] is None:
+                    first[read.process] = read.begun - ended
+        times = [time for time in first.values() if time is not None]
+        return max(times) if times and len(times) == len(first) else None
 
     # Verdicts
 

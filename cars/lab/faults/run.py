@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from .catalogue import Fault
 from .database import Database
 from .figures import Figures, Times, figures
-from .history import History
+from .history import KNOWN, History
 from .rest import AFTER, look_at_rest
 from .stage import Stage, stage
 from .visitors import crowd
+
+HITS_BY = 20  # seconds after the end of a fault that a run waits for hits, at most
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def run_on(
             wait(pace.fault or fault.seconds, "fault")
         ended = time.monotonic()
         wait(pace.after, "afterwards")
+        while history.back(begun + KNOWN, ended) is None and time.monotonic() < ended + HITS_BY:
+            wait(0.1, "until there are hits")
         calm.append(wait(pace.calm, "calm"))
         visitors.stop_writing()
         end = time.monotonic()
@@ -79,4 +83,5 @@ def run_on(
     visitors.check()
     vendor = "PostgreSQL" if stage.database.program else "SQLite"
     lines = stage.log.read_text(errors="replace").splitlines()
+    lines = [line for line in lines if "Not Found" not in line]  # of rows that were deleted
     return figures(fault, vendor, history, Times(calm, (begun, ended), end), rest, lines)

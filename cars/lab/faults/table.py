@@ -15,9 +15,10 @@ PAGE = settings.BASE_DIR / "docs" / "faults.md"
 BEGIN, END = "<!-- written by manage.py faults --record -->\n", "<!-- until here -->\n"
 
 HEAD = (
-    "fault", "pages", "errors", "no answer", "slowest page, s", "slowest save, s",
-    f"{MANY} saves at once, s", "stale reads", "dirty reads", "stale at rest", "left",
-    "hits back, s", "writes lost", "lines in the log", "bounds broken",
+    "fault", "pages", "errors", "no answer", "slowest page, s", "one page a second, s",
+    "other pages, s", "slowest save, s", f"{MANY} saves at once, s", "stale reads",
+    "dirty reads", "stale at rest", "left", "hits back, s", "writes lost", "lines in the log",
+    "bounds broken",
 )  # fmt: skip
 
 
@@ -30,6 +31,8 @@ def row(figures: Figures) -> list[str]:
         f"{figures.errors}",
         f"{figures.statuses.get(0, 0)}",
         str(figures.page),
+        str(figures.one),
+        str(figures.others),
         str(figures.save),
         str(figures.many),
         f"{stale}, up to {figures.latest:.2f} s" if figures.stale else stale,

@@ -141,7 +141,7 @@ class Editor(Visitor):
         super().__init__(port, history)
         self.lately = lately
         self.database = database
-        self.rows = list(history.commits)
+        self.rows = sorted(history.commits.keys() - set(history.rows_of_others))
         self.added: list[int] = []
         self.ways = cycle(SAVES)
 
