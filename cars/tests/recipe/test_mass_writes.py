@@ -4,7 +4,7 @@ from unittest import mock
 
 import django
 from django.core.exceptions import FieldDoesNotExist, FieldError
-from django.db import connection, transaction
+from django.db import NotSupportedError, connection, transaction
 from django.db.models import Count, F, OuterRef, Subquery, Value
 from django.db.models.functions import Concat, Random
 from django.test import TestCase
@@ -261,6 +261,12 @@ class UpdateOfPkTests(HeldMixin, TestCase):
         License.objects.create(keeper=ann)
         self.assertMoved(License.objects.all(), License, ann.pk, bob.pk, keeper=bob)
         self.assertMoved(License.objects.all(), License, bob.pk, ann.pk, keeper_id=ann.pk)
+
+    def test_it_is_refused_on_databases_that_do_not_return_the_rows(self):
+        Plain.objects.create(name="x")
+        with mock.patch.object(queryset, "_can_return", lambda using: False):
+            with self.assertRaises(NotSupportedError):
+                Plain.objects.update(id=F("id") + 1000)
 
     def test_an_update_leaves_distinct_out_as_in_django(self):
         pks = [Plain.objects.create(name="x").pk for _ in range(2)]

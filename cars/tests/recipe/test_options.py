@@ -5,7 +5,9 @@ from unittest import mock
 
 from django.contrib.auth.models import Permission
 from django.core.cache import caches
+from django.db import models
 from django.test import TestCase, override_settings
+from django.test.utils import isolate_apps
 
 from cars.caching import CacheManager, registry
 from cars.caching.entries import Row
@@ -41,6 +43,22 @@ class OptionTests(HeldMixin, TestCase):
     def test_only_cached_models_get_a_method_key(self):
         self.assertTrue(hasattr(Plain, "key"))
         self.assertFalse(hasattr(Permission, "key"))
+
+    @isolate_apps("cars.tests.support.zoo")
+    def test_a_method_key_of_the_model_stays(self):
+        for known in (registry._configs, registry._families):
+            self.enterContext(mock.patch.dict(known))
+
+        class Lock(models.Model):
+            objects = CacheManager()
+
+            class Meta:
+                app_label = "zoo"
+
+            def key(self):
+                return "of brass"
+
+        self.assertEqual(Lock().key(), "of brass")
 
     def test_rows_are_in_the_named_cache(self):
         other = {**caches.settings["default"], "KEY_PREFIX": "other", "VERSION": 7}

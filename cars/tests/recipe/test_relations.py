@@ -2,8 +2,9 @@
 
 from unittest import mock
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import TestCase
+from django.test.utils import CaptureQueriesContext
 
 from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, entry, run
@@ -112,6 +113,14 @@ class OnDeleteTests(HeldMixin, TestCase):
 
     def test_set_null_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "owner", [None, None])
+
+    def test_set_null_costs_no_select_of_the_referring_rows(self):
+        keeper = Keeper.objects.create(name="Ann")
+        with CaptureQueriesContext(connection) as queries:
+            keeper.delete()
+        selects = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+        referring = [sql for sql in selects if 'WHERE "zoo_pet"."owner_id"' in sql]
+        self.assertEqual(referring, [])
 
     def test_set_default_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "vet", [None, None])
