@@ -27,6 +27,11 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
         # Nothing comes from a network here, but this backend accepts what Memcached would accept.
         self._pickle = (params.get("OPTIONS") or {}).get("pickle", True)
 
+    def look_many(self, keys: Collection[str]) -> dict[str, Any]:
+        # LocMemCache's `get_many` calls `get`, which shows the object of a row.
+        found = {key: self.look(key) for key in keys}
+        return {key: value for key, value in found.items() if value is not None}
+
     # The token of an entry is the pickled value itself: every write makes a new object.
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:

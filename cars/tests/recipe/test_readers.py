@@ -19,6 +19,7 @@ from cars.tests.support.other_clients import (
     in_another_thread,
     in_local_memory,
     read,
+    recorded_outcomes,
 )
 from cars.tests.support.zoo.models import Plain
 
@@ -68,6 +69,20 @@ class ManyPksTests(TestCase):
         self.assertEqual(list(found), pks[:3])
         self.assertEqual(found, Plain.objects.in_bulk(pks[:3]))
         self.assertEqual(chunks, [protocol.MOST_PKS] * 30 + [3])
+
+    def test_rows_that_are_cached_are_hits(self):
+        rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(3))
+        pks = [row.pk for row in rows]
+        for kind, settings in {
+            "default": override_settings(),
+            "local": in_local_memory,
+        }.items():
+            with self.subTest(kind), settings:
+                empty_cache()
+                Plain.objects.cache_many(pks)
+                with recorded_outcomes() as outcomes:
+                    Plain.objects.cache_many(pks)
+                self.assertEqual(outcomes, ["hit"] * 3)
 
     def test_chunks_are_filled_and_then_served(self):
         rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(5))
