@@ -191,7 +191,7 @@ def _has_moments(field: "Field[Any, Any]") -> bool:
     return isinstance(kind, models.DateTimeField)
 
 
-def _in_zone(value: Any, zone: datetime.tzinfo) -> Any:
+def _in_zone(value: Any, zone: datetime.tzinfo | None) -> Any:
     """Return `value` with its moments as a SELECT gives them: in the connection's time zone."""
     if isinstance(value, list):
         return [_in_zone(item, zone) for item in value]
