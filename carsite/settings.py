@@ -26,6 +26,7 @@ try:
     SECURE_HSTS_SECONDS = env.count("DJANGO_HSTS_SECONDS", "3600" if HTTPS else "0")
     METRICS_TOKEN = env.str("METRICS_TOKEN", "")
     STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+    LAB = env.bool("LEARN_LAB", DEBUG)  # whether visitors can run schedules, in another process
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
 except EnvError as error:
     raise ImproperlyConfigured(str(error)) from None

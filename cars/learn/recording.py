@@ -11,13 +11,6 @@ from .search import TooLong, shortest, some
 from .stage import open_stage
 
 STATES = 3000  # that a search for the shortest run looks at, at most
-WITHOUT = "without-"  # the names of the runs that show what a rule is for begin so
-
-
-def without_name(rule: str) -> str:
-    """Return the name of the run that shows what goes wrong without `rule`."""
-    words = "".join(letter if letter.isalpha() else " " for letter in rule.lower())
-    return WITHOUT + "-".join(words.split())
 
 
 def scenarios_of_grid(vendor: str) -> Iterator[Scenario]:

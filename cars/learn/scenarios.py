@@ -263,3 +263,9 @@ def scenario(recipe: str, case: str, without: str = "") -> Scenario:
     if without and recipe != HERE.slug:
         raise Unknown(f"The recipe {recipe!r} has no rules: they are those of {HERE.slug!r}.")
     return Scenario(RECIPES[recipe], CASES[case], without)
+
+
+def without_name(rule: str) -> str:
+    """Return the name of the run that shows what goes wrong without `rule`."""
+    words = "".join(letter if letter.isalpha() else " " for letter in rule.lower())
+    return "without-" + "-".join(words.split())

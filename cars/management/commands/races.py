@@ -10,7 +10,15 @@ from tqdm import tqdm
 from cars.lab.walks.database import test_database
 from cars.learn import recorded
 from cars.learn.runs import Run, in_words
-from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, Unknown, scenario
+from cars.learn.scenarios import (
+    CASES,
+    RECIPES,
+    RULE_CASES,
+    RUNS,
+    Unknown,
+    scenario,
+    without_name,
+)
 
 NAME, WIDTH = 36, 20  # columns of the grid
 
@@ -113,7 +121,7 @@ class Command(BaseCommand):
                 for name in tqdm(RUNS, desc="runs"):
                     recorded.write(name, recording.named_run(name))
                 for rule in tqdm(RULE_CASES, desc="rules"):
-                    recorded.write(recording.without_name(rule), recording.run_without(rule))
+                    recorded.write(without_name(rule), recording.run_without(rule))
         if recorded.path_of(recorded.GRID).exists():
             cells += [cell for cell in recorded.grid().values() if cell.database != vendor]
         order = {slug: number for number, slug in enumerate(CASES)}

@@ -13,12 +13,20 @@ from django.test import TransactionTestCase
 
 from cars.learn import recorded, recording, search
 from cars.learn.runs import Code, Run
-from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, Unknown, scenario
+from cars.learn.scenarios import (
+    CASES,
+    RECIPES,
+    RULE_CASES,
+    RUNS,
+    Unknown,
+    scenario,
+    without_name,
+)
 from cars.learn.stage import NotPossible, open_stage
 from cars.tests.support.caches import MemcachedMixin
 
 RECORD = "Record it again by `manage.py races --record`, and read the texts that show it."
-RULE_RUNS = {recording.without_name(rule): rule for rule in RULE_CASES}
+RULE_RUNS = {without_name(rule): rule for rule in RULE_CASES}
 
 
 def portable(run: Run) -> Run:

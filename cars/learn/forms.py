@@ -1,0 +1,45 @@
+"""What the address of the lab can hold."""
+
+import re
+from typing import Any
+
+from django import forms
+
+from cars.lab.walks.rules import RULES
+
+from .scenarios import CASES, HERE, MOST_STEPS, RECIPES
+
+STEP = re.compile(r"[a-z]{1,8}\d?|kill-writer\d?")
+
+
+class LabForm(forms.Form):
+    """A scenario and a schedule."""
+
+    recipe = forms.ChoiceField(
+        choices=[(recipe.slug, recipe.title) for recipe in RECIPES.values()],
+    )
+    case = forms.ChoiceField(choices=[(case.slug, case.title) for case in CASES.values()])
+    without = forms.ChoiceField(
+        label="Without the rule",
+        choices=[("", "none: with all rules"), *((rule, rule) for rule in RULES)],
+        required=False,
+    )
+    steps = forms.CharField(required=False, max_length=1000, widget=forms.HiddenInput)
+    hint = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def clean_steps(self) -> tuple[str, ...]:
+        """Return the schedule as a tuple of the ids of choices."""
+        steps = tuple(filter(None, self.cleaned_data["steps"].split(".")))
+        if len(steps) > MOST_STEPS:
+            raise forms.ValidationError(f"A schedule has at most {MOST_STEPS} steps.")
+        for step in steps:
+            if not STEP.fullmatch(step):
+                raise forms.ValidationError("A step of the schedule is unknown.")
+        return steps
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a rule with a recipe that has none."""
+        data = super().clean() or self.cleaned_data
+        if data.get("without") and data.get("recipe", HERE.slug) != HERE.slug:
+            self.add_error("without", "Only this site’s recipe has rules that can be switched off.")
+        return data

@@ -1,0 +1,176 @@
+"""The process that plays the runs of the lab: `python -m cars.learn.process`.
+
+It reads one question from each line of its input and writes one answer, as JSON. It ends with its
+input, after IDLE seconds without a question, and when a question takes longer than `SECONDS`.
+
+Its database is a temporary SQLite file for each question, or with PostgreSQL a schema that no
+other such process uses. So it never touches the rows of the site. Runs of this site's recipe use
+the site's Memcached, under random keys.
+"""
+
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import IO
+
+import msgspec
+from msgspec import Struct
+
+from .runs import Run
+
+SECONDS = 10  # that a question may take, before the process ends itself
+IDLE = 600
+HINT_SECONDS = 0.5  # that the search for a hint may take
+SCHEMAS = 16  # how many processes can use one PostgreSQL at the same time
+
+ENVIRON = {
+    "DJANGO_DEBUG": "off",  # it keeps every query
+    "DJANGO_SECRET_KEY": "nothing is signed here",
+    "DJANGO_ALLOWED_HOSTS": "localhost",
+}
+
+
+class Question(Struct, frozen=True):
+    """A schedule to play; with `hint`, also look for the next step towards a wrong read."""
+
+    recipe: str
+    case: str
+    without: str = ""
+    steps: tuple[str, ...] = ()
+    hint: bool = False
+
+
+class Answer(Struct, frozen=True, omit_defaults=True):
+    """The run, or why it is `refused`; `hint` is the id of a choice, "none" or "unknown"."""
+
+    run: Run | None = None
+    refused: str = ""
+    hint: str = ""
+
+
+def answer(question: Question, servers: list[str]) -> Answer:
+    """Play what `question` asks for; `servers` are those of Memcached."""
+    from .scenarios import MOST_STEPS, Unknown, scenario
+    from .search import TooLong, shortest
+    from .stage import NotPossible, open_stage
+
+    try:
+        if len(question.steps) > MOST_STEPS:
+            raise NotPossible(f"A schedule has at most {MOST_STEPS} steps.")
+        chosen = scenario(question.recipe, question.case, question.without)
+        with open_stage(chosen, servers) as stage:
+            run = stage.play(question.steps)
+        hint = ""
+        if question.hint and run.choices:
+            with open_stage(chosen) as stage:
+                try:
+                    steps = shortest(stage, question.steps, seconds=HINT_SECONDS)
+                except TooLong:
+                    hint = "unknown"
+                else:
+                    known = steps and len(steps) > len(question.steps)
+                    hint = steps[len(question.steps)] if steps and known else "none"
+    except (NotPossible, Unknown) as error:
+        return Answer(refused=str(error))
+    return Answer(run, hint=hint)
+
+
+@contextmanager
+def database() -> Iterator[None]:
+    """Within the block, let the default database be one that holds nothing else.
+
+    On PostgreSQL that is a schema, held by a lock for as long as this process runs. If the account
+    may not create one, SQLite is used.
+    """
+    from django.apps import apps
+    from django.db import DatabaseError, connections
+
+    connection = connections["default"]
+    if connection.vendor != "postgresql":
+        # Only the settings are used: each world makes its own temporary file from them.
+        yield
+        return
+    schema = ""
+    try:
+        with connection.cursor() as cursor:
+            for number in range(SCHEMAS):
+                name = f"carsite_lab_{number}"
+                cursor.execute("SELECT pg_try_advisory_lock(hashtext(%s))", [name])
+                if cursor.fetchone()[0]:
+                    cursor.execute(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+                    cursor.execute(f"CREATE SCHEMA {name}")
+                    schema = name
+                    break
+    except DatabaseError:
+        pass
+    if not schema:
+        connection.close()
+        connections.settings["default"] = sqlite = {
+            **connections.settings["default"],
+            "ENGINE": "django.db.backends.sqlite3",
+            "NAME": ":memory:",
+            "OPTIONS": {"transaction_mode": "IMMEDIATE"},
+        }
+        connections["default"] = connections.create_connection("default")
+        connections["default"].settings_dict = sqlite
+        yield
+        return
+    # The locking connection stays open; all others find only the tables of this schema.
+    inside = connections.create_connection("default")
+    options = {**connection.settings_dict["OPTIONS"], "options": f"-c search_path={schema}"}
+    inside.settings_dict = {**connection.settings_dict, "OPTIONS": options}
+    connections["default"] = inside
+    try:
+        with inside.schema_editor() as editor:
+            for model in apps.get_app_config("lab").get_models():
+                editor.create_model(model)
+        yield
+    finally:
+        inside.close()
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP SCHEMA {schema} CASCADE")
+        connection.close()
+
+
+def questions(source: IO[bytes]) -> Iterator[Question]:
+    """Yield the questions from `source`, until it ends or none has come for IDLE seconds."""
+    while select.select([source], [], [], IDLE)[0]:
+        line = source.readline()
+        if not line:
+            return
+        yield msgspec.json.decode(line, type=Question)
+
+
+def serve(source: IO[bytes], sink: IO[bytes]) -> None:
+    """Answer all questions from `source`."""
+    from django.conf import settings
+
+    for question in questions(source):
+        signal.alarm(SECONDS)  # the signal ends this process
+        sink.write(msgspec.json.encode(answer(question, settings.MEMCACHED_SERVERS)) + b"\n")
+        sink.flush()
+        signal.alarm(0)
+
+
+def main() -> None:
+    """Set Django up with the app of the lab, and answer questions."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the input ends this process
+    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no answer
+    os.environ.update(ENVIRON)
+    from django.conf import settings
+
+    settings.INSTALLED_APPS.append("cars.lab")
+    import django
+
+    django.setup()
+    with ExitStack() as stack:
+        stack.enter_context(database())
+        serve(os.fdopen(sys.stdin.fileno(), "rb", buffering=0), sink)
+
+
+if __name__ == "__main__":
+    main()

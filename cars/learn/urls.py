@@ -1,0 +1,14 @@
+"""The URLs below /learn/."""
+
+from django.urls import path
+
+from . import views
+
+app_name = "learn"
+
+urlpatterns = [
+    path("", views.index, name="index"),
+    path("lab/", views.lab, name="lab"),
+    path("races/", views.races, name="races"),
+    path("<slug:slug>/", views.page, name="page"),
+]

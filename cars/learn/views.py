@@ -1,0 +1,137 @@
+"""The pages below /learn/."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from . import pages, recorded
+from .forms import LabForm
+from .lab import Unavailable
+from .lab import lab as process
+from .picture import picture_of, source_of
+from .process import Answer, Question
+from .scenarios import CASES, HERE, RECIPES, RULE_CASES, without_name
+
+FIRST = {"recipe": "set-on-save", "case": "save-read"}  # what the lab opens with
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    """Show the index of the tutorial: its pages, and the questions that they answer."""
+    return render(request, "learn/index.html", {"text": pages.index(), "pages": pages.pages()})
+
+
+@require_safe
+def page(request: HttpRequest, slug: str) -> HttpResponse:
+    """Show a page of the tutorial."""
+    everything = pages.pages()
+    try:
+        here = pages.page(slug)
+    except KeyError:
+        raise Http404(f"There is no page {slug!r} in the tutorial.") from None
+    before, after = here.number - 2, here.number
+    return render(
+        request,
+        "learn/page.html",
+        {
+            "text": here.text(),
+            "page": here,
+            "pages": everything,
+            "previous": everything[before] if before >= 0 else None,
+            "next": everything[after] if after < len(everything) else None,
+        },
+    )
+
+
+@require_safe
+def races(request: HttpRequest) -> HttpResponse:
+    """Show the grid: races down, recipes across."""
+    rows = []
+    for case in CASES.values():
+        if case.compared:
+            cells = [recorded.grid()[recipe, case.slug, ""] for recipe in RECIPES]
+            urls = [pages.lab_url(cell.recipe, cell.case, "", cell.steps) for cell in cells]
+            rows.append((case, list(zip(cells, urls, strict=True))))
+    rules = []
+    for rule in RULE_CASES:
+        run = recorded.run(without_name(rule))
+        rules.append((rule, CASES[run.case], run, pages.live_url(run)))
+    return render(
+        request,
+        "learn/races.html",
+        {"rows": rows, "rules": rules, "recipes": RECIPES.values(), "live": settings.LAB},
+    )
+
+
+@require_safe
+def lab(request: HttpRequest) -> HttpResponse:
+    """Play a schedule, and offer each possible next step as a link."""
+    if not settings.LAB:
+        return render(request, "learn/lab_off.html")
+    form = LabForm(FIRST if "recipe" not in request.GET else request.GET)
+    context: dict[str, Any] = {"form": form}
+    status = 200
+    if not form.is_valid():
+        context["form"] = form
+        return render(request, "learn/lab.html", context, status=400)
+    chosen = form.cleaned_data
+    question = Question(
+        chosen["recipe"], chosen["case"], chosen["without"], chosen["steps"], chosen["hint"]
+    )
+    try:
+        answer = process.ask(question)
+    except Unavailable as error:
+        context["problem"], status = str(error), 503
+    else:
+        if answer.run:
+            context |= _run(question, answer)
+        else:
+            context["problem"], status = answer.refused, 400
+    recipe, case = RECIPES[question.recipe], CASES[question.case]
+    context |= {
+        "recipe": recipe,
+        "case": case,
+        "without": question.without,
+        "again": _url(question),
+        "source": source_of(f"{recipe.module}.CacheManager"),
+    }
+    return render(request, "learn/lab.html", context, status=status)
+
+
+def _url(question: Question, *steps: str) -> str:
+    return pages.lab_url(question.recipe, question.case, question.without, steps)
+
+
+def _run(question: Question, answer: Answer) -> dict[str, Any]:
+    """Return what the template needs to show the run, and what can follow."""
+    run = answer.run
+    assert run
+    picture = picture_of(run)
+    cell = recorded.grid().get((run.recipe, run.case, run.without))
+    none = run.recipe == HERE.slug and not run.without
+    hint = answer.hint
+    if hint == "unknown" and run.without:
+        hint = _next_of_recorded(question)
+    choices = [(choice, _url(question, *run.steps, choice.id)) for choice in run.choices]
+    return {
+        "run": run,
+        "picture": picture,
+        "choices": choices,
+        "undo": _url(question, *run.steps[:-1]) if run.steps else "",
+        "hint": hint,
+        "hint_url": "" if none or picture.wrong else _url(question, *run.steps) + "&hint=on",
+        "cell": cell,
+        "none": none,
+        "waits": CASES[run.case].postgresql and run.database != "postgresql",
+    }
+
+
+def _next_of_recorded(question: Question) -> str:
+    """Return the next step of the recorded run without this rule, if this is its beginning."""
+    run = recorded.run(without_name(question.without))
+    length = len(question.steps)
+    same = run.case == question.case and run.steps[:length] == question.steps
+    return run.steps[length] if same and length < len(run.steps) else "unknown"

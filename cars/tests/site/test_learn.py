@@ -1,0 +1,159 @@
+"""The tutorial: its texts, the pictures in them, the grid."""
+
+import re
+from html import unescape
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from django.test import TestCase, override_settings
+from django.urls import reverse
+from django.utils.safestring import mark_safe
+
+from cars.learn import pages, recorded
+from cars.learn.picture import picture_of, source_of
+from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS
+from cars.markdown import render
+
+TEXTS = [pages.FOLDER / "README.md", *(page.path for page in pages.pages())]
+LINKS = re.compile(r"^\[([^\]]+)\]\((\S+?)(?: \"([^\"]+)\")?\)$", re.MULTILINE)
+
+
+class TextTests(TestCase):
+    """The Markdown files in docs/learn/."""
+
+    def test_every_file_is_a_page_and_the_index_lists_all_in_their_order(self):
+        self.assertEqual(set(pages.FOLDER.glob("*.md")), set(TEXTS))
+        listed = re.findall(r"^\d+\. \[(.+)\]\((.+)\)", TEXTS[0].read_text(), re.MULTILINE)
+        self.assertEqual(listed, [(page.title, page.path.name) for page in pages.pages()])
+
+    def test_every_page_begins_with_a_question_and_ends_with_what_to_remember(self):
+        for page in pages.pages():
+            with self.subTest(page.slug):
+                first, *_, last = page.path.read_text().strip().split("\n\n")[1:]
+                self.assertRegex(first, r"^\*[^*]+\?\*$")
+                self.assertTrue(last.startswith("**Remember:** "), last)
+                self.assertEqual(len(re.findall(r"[.](?:\s|$)", last)), 1, last)
+
+    def test_no_page_has_more_than_120_words_but_the_last_one(self):
+        for page in pages.pages():
+            text = page.path.read_text()
+            text = re.sub(r"^(```.*?^```|\[.*\]\(.*\)|# .*|\|.*\|)$", "", text, flags=re.M | re.S)
+            if page.slug != "still-stale":
+                with self.subTest(page.slug):
+                    self.assertLessEqual(len(text.split()), 120)
+
+    def test_what_a_page_includes_is_there(self):
+        for path in TEXTS:
+            for text, target, title in LINKS.findall(path.read_text()):
+                with self.subTest(path.name, text=text):
+                    self.assertTrue((path.parent / target).exists(), target)
+                    if target.endswith(".py"):
+                        self.assertTrue(target.endswith(source_of(title).path))
+
+    def test_every_run_of_the_tutorial_is_shown_by_a_page(self):
+        shown = {Path(t).stem for path in TEXTS for _, t, _ in LINKS.findall(path.read_text())}
+        self.assertLessEqual(shown & set(RUNS), set(RUNS))
+
+    def test_every_address_of_this_site_in_a_text_answers(self):
+        for path in TEXTS:
+            for url in re.findall(rf"\({pages.SITE}([^)]*)\)", path.read_text()):
+                if not url.startswith(("cars/", "admin/", "watch/", "learn/lab/")):
+                    with self.subTest(path.name, url=url):
+                        self.assertEqual(self.client.get(f"/{url}").status_code, 200)
+
+
+class PageTests(TestCase):
+    def test_the_start_of_every_page_leads_to_the_tutorial(self):
+        self.assertContains(self.client.get("/"), f'href="{reverse("learn:index")}"')
+
+    def test_each_page_is_shown_with_links_to_those_around_it(self):
+        everything = pages.pages()
+        for number, page in enumerate(everything):
+            with self.subTest(page.slug):
+                answer = self.client.get(reverse("learn:page", args=[page.slug]))
+                self.assertContains(answer, f"<h1>{page.title}</h1>", html=True)
+                self.assertContains(answer, "Remember:")
+                if number:
+                    before = reverse("learn:page", args=[everything[number - 1].slug])
+                    self.assertContains(answer, f'rel="prev" href="{before}"')
+                if number + 1 < len(everything):
+                    after = reverse("learn:page", args=[everything[number + 1].slug])
+                    self.assertContains(answer, f'rel="next" class="next" href="{after}"')
+
+    def test_a_page_that_does_not_exist_is_a_404(self):
+        self.assertEqual(self.client.get("/learn/nothing/").status_code, 404)
+
+    def test_a_run_is_drawn_with_every_step_and_its_wrong_read(self):
+        page = self.client.get("/learn/it-lies/")
+        run = recorded.run("set-on-save")
+        self.assertContains(page, '<li class="step', count=len(run.frames))
+        self.assertContains(page, "The next visitor is shown 0, although 1 is committed.")
+        self.assertContains(page, 'class="step reader wrong"', count=1)
+
+    def test_the_code_beside_a_run_is_the_code_that_runs(self):
+        page = unescape(self.client.get("/learn/it-lies/").content.decode())
+        self.assertIn("found = self.get(pk=pk)", page)
+
+    def test_each_step_of_the_other_recipes_has_its_line_of_code(self):
+        for name, (recipe, _, _) in RUNS.items():
+            if recipe == "carsite":
+                continue
+            for step in picture_of(recorded.run(name)).steps:
+                if step.frame.lane and step.frame.target:
+                    with self.subTest(name, step=step.number):
+                        self.assertIsNotNone(step.line)
+
+    @override_settings(LAB=False)
+    def test_without_the_lab_no_page_offers_to_run_anything(self):
+        for url in [f"/learn/{page.slug}/" for page in pages.pages()] + ["/learn/races/"]:
+            with self.subTest(url):
+                self.assertNotContains(self.client.get(url), "/learn/lab/?")
+
+
+class GridPageTests(TestCase):
+    def test_the_grid_has_a_cell_for_each_race_and_recipe(self):
+        page = self.client.get("/learn/races/")
+        for case in CASES.values():
+            if case.compared:
+                self.assertContains(page, case.title)
+        cells = sum(case.compared for case in CASES.values()) * len(RECIPES)
+        self.assertContains(page, 'class="outcome', count=cells + len(RULE_CASES))
+
+    @override_settings(LAB=True)
+    def test_each_wrong_cell_links_to_its_shortest_run(self):
+        page = unescape(self.client.get("/learn/races/").content.decode())
+        for cell in recorded.grid().values():
+            if cell.wrong:
+                self.assertIn(pages.lab_url(cell.recipe, cell.case, "", cell.steps), page)
+
+
+class MarkdownTests(TestCase):
+    def rendered(self, text, **options):
+        with NamedTemporaryFile("w", suffix=".md") as file:
+            file.write(text)
+            file.flush()
+            return render(Path(file.name), **options)
+
+    def test_the_first_heading_is_the_title_and_other_headings_have_anchors(self):
+        text = self.rendered("# `Cars`\n\n## What is cached?\n")
+        self.assertEqual(text.title, "Cars")
+        self.assertEqual(text.html.strip(), '<h2 id="what-is-cached">What is cached?</h2>')
+
+    def test_html_in_a_text_is_shown_as_text(self):
+        text = self.rendered("# T\n\n<script>x</script> and <b>b</b>\n\n```\n<i>\n```\n")
+        self.assertNotIn("<script>", text.html)
+        self.assertNotIn("<b>", text.html)
+        self.assertIn("&lt;i&gt;", text.html)
+
+    def test_links_are_given_to_the_site(self):
+        text = self.rendered("# T\n\nSee [a](b.md#c).\n", link=lambda target: f"/x/{target}")
+        self.assertIn('<a href="/x/b.md#c">a</a>', text.html)
+
+    def test_a_link_that_is_a_paragraph_can_be_replaced(self):
+        def include(text, target, title):
+            return mark_safe(f"<hr>{text}|{target}|{title}") if target == "b.py" else None
+
+        text = self.rendered('# T\n\n[a](b.py "c")\n\n[d](e)\n\n[a](b.py) too\n', include=include)
+        self.assertIn("<hr>a|b.py|c", text.html)
+        self.assertIn('<p><a href="e">d</a></p>', text.html)
+        self.assertEqual(text.html.count("<hr>"), 1)

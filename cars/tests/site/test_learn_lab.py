@@ -1,0 +1,214 @@
+"""The lab: its page, and the process that plays the runs."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from random import Random
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+from django.conf import settings
+from django.test import SimpleTestCase, TestCase, override_settings, tag
+
+from cars.learn import lab as module
+from cars.learn import pages, recorded
+from cars.learn.lab import Lab, Unavailable, lab
+from cars.learn.process import ENVIRON, Question
+from cars.learn.scenarios import MOST_STEPS
+
+SAVE_READ = Question("set-on-save", "save-read")
+LOST = ("reader", "reader", "writer", "writer", "reader")
+
+
+@tag("processes")
+class ProcessTests(SimpleTestCase):
+    def setUp(self):
+        self.lab = Lab()
+        self.addCleanup(self.lab.end)
+
+    def ask(self, *steps, **options):
+        return self.lab.ask(Question("set-on-save", "save-read", steps=steps, **options))
+
+    def test_it_plays_a_schedule_as_it_was_recorded(self):
+        run = self.ask(*LOST).run
+        self.assertEqual(
+            [frame.call for frame in run.frames],
+            [frame.call for frame in recorded.run("set-on-save").frames],
+        )
+        self.assertEqual(run.wrong.verdict, "stale")
+
+    def test_a_hint_is_the_next_step_of_the_shortest_run(self):
+        self.assertEqual(self.ask(hint=True).hint, "reader")
+        self.assertEqual(self.ask(*LOST[:3], hint=True).hint, "writer")
+        self.assertEqual(self.ask("writer", "writer", "reader", hint=True).hint, "")
+
+    def test_what_is_not_possible_is_refused_with_a_reason(self):
+        self.assertIn("Possible steps: writer, reader", self.ask("visitor").refused)
+        self.assertIn("no recipe", self.lab.ask(Question("x", "y")).refused)
+        self.assertIn("at most", self.ask(*["reader"] * (MOST_STEPS + 1)).refused)
+
+    def test_a_killed_process_is_started_again(self):
+        self.ask()
+        self.lab._process.kill()
+        self.lab._process.wait()
+        self.assertTrue(self.ask().run)
+
+    def test_a_process_that_is_killed_while_it_is_asked_is_started_again(self):
+        self.ask()
+        os.kill(self.lab._process.pid, signal.SIGSTOP)
+        pid = self.lab._process.pid
+        killer = threading.Timer(0.2, os.kill, [pid, signal.SIGKILL])
+        killer.start()
+        self.assertTrue(self.ask().run)
+        killer.join()
+
+    def test_a_process_that_hangs_is_ended_and_the_next_question_gets_another_one(self):
+        self.ask()
+        hung = self.lab._process
+        os.kill(hung.pid, signal.SIGSTOP)
+        with mock.patch.object(module, "LIMIT", 0.2), self.assertRaises(Unavailable):
+            self.ask()
+        self.assertEqual(hung.returncode, -signal.SIGKILL)
+        self.assertTrue(self.ask().run)
+
+    def test_while_it_is_busy_a_visitor_waits_and_then_is_told_so(self):
+        self.ask()
+        with self.lab._lock, mock.patch.object(module, "WAIT", 0.1):
+            with self.assertRaisesMessage(Unavailable, "busy"):
+                self.ask()
+
+    def test_many_threads_get_the_answers_to_their_own_questions(self):
+        wrong = []
+
+        def ask(count):
+            for _ in range(5):
+                answer = self.ask(*LOST[:count])
+                if answer.run.steps != LOST[:count]:
+                    wrong.append(answer)
+
+        with mock.patch.object(module, "WAIT", 60):
+            threads = [threading.Thread(target=ask, args=[count]) for count in range(6)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        self.assertEqual(wrong, [])
+
+    def test_it_ends_with_its_input(self):
+        self.ask()
+        process = self.lab._process
+        process.stdin.close()
+        self.assertEqual(process.wait(timeout=20), 0)
+
+    def test_it_ends_itself_when_a_question_takes_too_long(self):
+        code = (
+            "import sys, signal, time; from cars.learn import process; process.SECONDS = 1; "
+            "process.answer = lambda *args: time.sleep(600); process.main()"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            cwd=settings.BASE_DIR,
+            env={**os.environ, **ENVIRON, "DJANGO_SETTINGS_MODULE": "carsite.settings"},
+        )
+        child.stdin.write(b'{"recipe": "carsite", "case": "save-read"}\n')
+        child.stdin.flush()
+        self.assertEqual(child.wait(timeout=60), -signal.SIGALRM)
+        child.stdin.close()
+
+
+@tag("processes")
+@override_settings(LAB=True)
+class LabPageTests(TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(lab.end)
+
+    def get(self, **query):
+        return self.client.get("/learn/lab/", query)
+
+    def test_it_opens_with_the_recipe_of_2009(self):
+        page = self.get()
+        self.assertContains(page, '<option value="set-on-save" selected>')
+        self.assertContains(page, "Who goes on?")
+
+    def test_the_links_lead_to_a_stale_read_and_undo_goes_back(self):
+        page = self.get()
+        for step in LOST:
+            links = {choice.id: url for choice, url in page.context["choices"]}
+            page = self.client.get(links[step])
+        self.assertContains(page, "You broke it")
+        self.assertContains(page, "The next visitor is shown 0, although 1 is committed.")
+        back = self.client.get(page.context["undo"])
+        self.assertEqual(back.context["run"].steps, LOST[:-1])
+
+    def test_a_hint_marks_a_step(self):
+        self.assertContains(self.get(recipe="set-on-save", case="save-read", hint="on"), "hinted")
+
+    def test_this_recipe_is_said_to_be_right_in_how_many_schedules(self):
+        cell = recorded.grid()["carsite", "save-read", ""]
+        page = self.get(recipe="carsite", case="save-read")
+        self.assertContains(page, f"has run the {cell.schedules} schedules")
+        self.assertNotContains(page, ">Hint<")
+
+    def test_a_rule_can_be_switched_off(self):
+        run = recorded.run("without-compare-the-token")
+        url = pages.lab_url(run.recipe, run.case, run.without, run.steps)
+        self.assertContains(self.client.get(url), "You broke it")
+
+    def test_the_recorded_run_without_a_rule_is_the_hint_where_a_search_is_too_long(self):
+        run = recorded.run("without-never-a-plain-delete")
+        query = {"recipe": run.recipe, "case": run.case, "without": run.without}
+        page = self.get(**query, steps=".".join(run.steps[:3]), hint="on")
+        self.assertContains(page, "hinted")
+
+    def test_a_schedule_that_is_not_possible_is_refused(self):
+        page = self.get(recipe="set-on-save", case="save-read", steps="reader2")
+        self.assertContains(page, "Possible steps: writer, reader.", status_code=400)
+        self.assertContains(page, "Start this race again", status_code=400)
+
+    def test_any_parameters_get_a_page(self):
+        random = Random(2009)
+        names = ["recipe", "case", "without", "steps", "hint"]
+        values = [
+            "",
+            "set-on-save",
+            "carsite",
+            "save-read",
+            "luck",
+            "\0",
+            "é" * 50,
+            "reader." * 200,
+        ]
+        values += ["<script>alert(1)</script>", "reader..writer", "kill-writer", "fresh SELECT"]
+        values += ["reader.lost.later", "../../etc", "x" * 5000]
+        for _ in range(60):
+            query = {name: random.choice(values) for name in names if random.random() < 0.8}
+            with self.subTest(query):
+                page = self.get(**query)
+                self.assertIn(page.status_code, (200, 400))
+                self.assertNotContains(page, "<script>alert", status_code=page.status_code)
+
+    def test_a_post_is_not_allowed(self):
+        self.assertEqual(self.client.post("/learn/lab/").status_code, 405)
+
+    def test_a_process_that_gives_no_answer_is_a_503_with_a_way_on(self):
+        with mock.patch.object(lab, "ask", side_effect=Unavailable("The lab is busy.")):
+            self.assertContains(self.get(), "The lab is busy.", status_code=503)
+
+    def test_with_the_lab_switched_off_the_page_leads_to_recorded_runs(self):
+        with override_settings(LAB=False):
+            page = self.get()
+        self.assertContains(page, "recorded runs")
+        self.assertContains(page, "LEARN_LAB=on")
+
+    def test_the_address_holds_the_whole_schedule(self):
+        page = self.get(recipe="set-on-save", case="save-read", steps="reader.reader")
+        for choice, url in page.context["choices"]:
+            query = parse_qs(urlsplit(url).query)
+            self.assertEqual(query["steps"], [f"reader.reader.{choice.id}"])
+            self.assertEqual((query["recipe"], query["case"]), (["set-on-save"], ["save-read"]))
