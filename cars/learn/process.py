@@ -167,6 +167,9 @@ def main() -> None:
     import django
 
     django.setup()
+    from django.test.utils import setup_test_environment
+
+    setup_test_environment()  # its databases come and go: the recipe owes nothing there
     with ExitStack() as stack:
         stack.enter_context(database())
         serve(os.fdopen(sys.stdin.fileno(), "rb", buffering=0), sink)

@@ -197,7 +197,8 @@ class LabPageTests(TestCase):
         self.assertEqual(self.client.post("/learn/lab/").status_code, 405)
 
     def test_a_process_that_gives_no_answer_is_a_503_with_a_way_on(self):
-        with mock.patch.object(lab, "ask", side_effect=Unavailable("The lab is busy.")):
+        busy = mock.patch.object(lab, "ask", side_effect=Unavailable("The lab is busy."))
+        with busy, self.assertLogs("django.request", "ERROR"):
             self.assertContains(self.get(), "The lab is busy.", status_code=503)
 
     def test_with_the_lab_switched_off_the_page_leads_to_recorded_runs(self):
