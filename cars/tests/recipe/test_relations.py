@@ -4,7 +4,7 @@ from unittest import mock
 
 from django.db import connection, transaction
 from django.test import TestCase
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, entry, run
@@ -121,6 +121,17 @@ class OnDeleteTests(HeldMixin, TestCase):
         selects = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
         referring = [sql for sql in selects if 'WHERE "zoo_pet"."owner_id"' in sql]
         self.assertEqual(referring, [])
+
+    @isolate_apps("cars.tests.support.zoo")
+    def test_a_proxy_made_later_does_not_let_a_delete_look_for_the_rows_twice(self):
+        before = len(Keeper._caching_receivers)
+
+        class PetProxy(Pet):
+            class Meta:
+                app_label = "zoo"
+                proxy = True
+
+        self.assertEqual(len(Keeper._caching_receivers), before)
 
     def test_set_default_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Pet, "vet", [None, None])
