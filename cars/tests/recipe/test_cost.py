@@ -65,6 +65,14 @@ class ReadCostTests(CostMixin, TransactionTestCase):
         self.assertEqual(cost.selects, 2)
         self.assertLessEqual(cost.total, 4)
 
+    def test_a_row_that_a_transaction_misses_and_deletes_is_selected_once_after_the_commit(self):
+        (pk,) = self.rows(1)
+        with self.counted() as cost:
+            with transaction.atomic():
+                Plain.objects.cache(pk)
+                Plain(pk=pk).delete()
+        self.assertEqual(cost.selects, 2)
+
     def test_many_misses_are_one_select_and_as_many_round_trips_as_one(self):
         for number in (2, 25, 400):
             with self.subTest(number):

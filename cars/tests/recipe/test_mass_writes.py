@@ -267,6 +267,7 @@ class UpdateOfPkTests(HeldMixin, TestCase):
         with mock.patch.object(queryset, "_can_return", lambda using: False):
             with self.assertRaises(NotSupportedError):
                 Plain.objects.update(id=F("id") + 1000)
+            self.assertEqual(Plain.objects.filter(name="missing").update(id=F("id") + 1000), 0)
 
     def test_an_update_leaves_distinct_out_as_in_django(self):
         pks = [Plain.objects.create(name="x").pk for _ in range(2)]
