@@ -15,7 +15,7 @@ PYTHONS ?= python3.14 python3.13 python3.12 python3.11 python3
 USABLE = import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .DEFAULT_GOAL = help
-.PHONY: help demo test test-postgresql fuzz check lock bench
+.PHONY: help demo test test-postgresql fuzz check audit lock bench
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -41,6 +41,9 @@ check: .venv/installed-dev ## check style, types, settings and migrations
 	DJANGO_DEBUG=on .venv/bin/mypy
 	$(PYTHON) manage.py check
 	$(PYTHON) manage.py makemigrations --check --dry-run
+
+audit: .venv/audit ## ask for known vulnerabilities of the locked packages
+	$(PYTHON) .ci/audit .venv/audit/bin/pip-audit requirements.lock
 
 lock: $(PYTHON) ## write the locks of the requirements; LOCK=--upgrade takes newer releases
 	@$(INSTALL) $(UV)
@@ -68,6 +71,11 @@ $(PYTHON):
 .venv/installed-dev: requirements-dev.lock .venv/installed
 	@$(INSTALL) --require-hashes -r requirements-dev.lock
 	@touch $@
+
+# Apart, since its packages are none of the project's.
+.venv/audit: $(PYTHON)
+	$(PYTHON) -m venv $@
+	$@/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 
 .venv/installed-bench: benchmarks/requirements.txt .venv/installed
 	@$(INSTALL) -r benchmarks/requirements.txt

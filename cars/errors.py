@@ -69,16 +69,19 @@ class CommonMiddleware(common.CommonMiddleware):
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
 
 
-class Utf8Middleware:
-    """Reads every form as UTF-8, in which all browsers send them.
+class ReadableMiddleware:
+    """Answers 400 to a URL with a NUL character, and reads every form as UTF-8, as it is sent.
 
-    Django answers 400 to a form in another encoding. With debug it fails, since its page of the
-    error, and the toolbar, try to read the form again.
+    A query for a NUL raises an error on PostgreSQL. A form in another encoding makes Django fail
+    with debug on: its page of the error, and the toolbar, try to read the form again.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        query = request.META.get("QUERY_STRING", "")
+        if "\0" in request.path_info or "\0" in query or "%00" in query:
+            return without_queries("400.html", 400)
         request.encoding = "utf-8"
         return self.get_response(request)

@@ -13,7 +13,12 @@ from cars import caching
 from cars.lab.walks.rules import RULES
 
 BASE = settings.BASE_DIR
-PAGES = [BASE / "README.md", BASE / "CONTRIBUTING.md", *sorted(BASE.glob("docs/*.md"))]
+PAGES = [
+    BASE / "README.md",
+    BASE / "CONTRIBUTING.md",
+    BASE / "SECURITY.md",
+    *sorted(BASE.glob("docs/*.md")),
+]
 PAGES += BASE.glob("benchmarks/README.md")
 # The container image leaves these out, so that there links to them lead nowhere.
 LEFT_OUT = ("benchmarks", "docs/screenshots", ".github", "Dockerfile", "docker-compose.yml")

@@ -22,6 +22,20 @@ class ErrorPageTests(TestCase):
             page = self.client.get("/", headers={"host": "not a host"})
         self.assertPage(page, 400, "Bad request")
 
+    def test_a_nul_in_a_url_gives_the_400_page(self):
+        self.client.force_login(User.objects.create_superuser("root"))
+        for url in ("/cars/?q=%00", "/cars/%00/", "/admin/cars/car/?origin__exact=a%00"):
+            with self.subTest(url):
+                self.assertPage(self.client.get(url), 400, "Bad request")
+
+    def test_a_form_in_another_encoding_is_read_as_utf_8(self):
+        form = "username=é".encode("utf-16")
+        content_type = "application/x-www-form-urlencoded; charset=utf-16"
+        for debug in (False, True):
+            with override_settings(DEBUG=debug):
+                page = self.client.generic("POST", "/accounts/login/", form, content_type)
+            self.assertContains(page, "Log in")
+
     def test_a_method_that_is_not_allowed_gives_the_405_page(self):
         for debug in (False, True):
             with override_settings(DEBUG=debug):

@@ -79,6 +79,14 @@ def multipart(pairs: list[tuple[str, str]]) -> bytes:
     return "".join([*parts, "--b--\r\n"]).encode("utf-8", "replace")
 
 
+# More fields and more bytes than Django reads; by name, since Hypothesis prints what it has drawn.
+LARGE = {
+    "2,000 fields": (encoded([("a", "b")] * 2000), FORM),
+    "2,000 parts": (multipart([("a", "b")] * 2000), MULTIPART),
+    "3 MB": (b"make=" + b"x" * 3_000_000, FORM),
+    "3 MB in a part": (multipart([("make", "x" * 3_000_000)]), MULTIPART),
+}
+
 raw = st.binary(max_size=60)
 queries = fields.map(encoded) | raw
 bodies = (
@@ -91,14 +99,7 @@ bodies = (
             + [f"{MULTIPART}; charset=utf-16", "multipart/form-data", "multipart/x; boundary=", "é"]
         ),
     )
-    | st.sampled_from(
-        [
-            (encoded([("a", "b")] * 2000), FORM),  # more fields than Django reads
-            (multipart([("a", "b")] * 2000), MULTIPART),
-            (b"make=" + b"x" * 3_000_000, FORM),  # more bytes than Django reads
-            (multipart([("make", "x" * 3_000_000)]), MULTIPART),
-        ]
-    )
+    | st.sampled_from(list(LARGE)).map(LARGE.__getitem__)
 )
 headers = st.dictionaries(
     st.sampled_from(
