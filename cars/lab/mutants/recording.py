@@ -2,7 +2,7 @@
 
 `python -m cars.lab.mutants.recording FILE LABEL...`, in the folder of a project, runs the tests
 under coverage, and writes what it has recorded into FILE. A test that fails isn't recorded. What a
-test does in a process that it starts isn't seen, nor what `setUpTestData` does.
+test does in a process that it starts isn't seen.
 """
 
 import json
@@ -22,8 +22,6 @@ from coverage import Coverage
 from django.conf import settings
 
 RECIPE = Path("cars/caching")  # below the folder of a project
-BETWEEN = "between"  # the context of what runs between two tests
-
 Lines = dict[str, list[int]]  # by module
 
 
@@ -31,7 +29,8 @@ Lines = dict[str, list[int]]  # by module
 class Recording:
     """The tests that have passed: how many `seconds` each took, and which lines it `reached`.
 
-    `first` has the lines that were reached before the first test: at the import, and by `migrate`.
+    `first` has the lines that were reached before the first test or between two of them: at the
+    import, by `migrate`, and by `setUpTestData`.
     """
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -40,8 +39,8 @@ class Recording:
 
     def stages(self, module: str, lines: range, slow: float) -> tuple[list[str], ...]:
         """Return which tests a change of these lines needs: the quick ones that reach one of them,
-        those that take longer than `slow` seconds, and, if a line is reached before the first test,
-        all the quick ones, for which Django has to be set up with the change.
+        those that take longer than `slow` seconds, and, if a line is one of the `first`, all the
+        quick ones, for which Django has to be set up with the change.
         """
         reach = [t for t, found in self.reached.items() if {*lines} & {*found.get(module, ())}]
         reach.sort(key=self.seconds.__getitem__)
@@ -79,7 +78,7 @@ class _Result(TextTestResult):
 
     def stopTest(self, test: TestCase) -> None:
         super().stopTest(test)
-        _switch_context(BETWEEN)
+        _switch_context("")  # as before the first test
 
 
 def _switch_context(name: str) -> None:

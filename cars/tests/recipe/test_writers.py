@@ -156,6 +156,13 @@ class WriterTests(ClientsTestCase):
             self.release("a")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
+    def test_a_release_whose_hold_was_lost_expires_holds_past_their_deadline(self):
+        with override_settings(CACHING_HOLD=60):
+            self.hold("dead")
+        with patch.object(protocol.time, "time", return_value=time.time() + 120):
+            self.release("lost")
+        self.assertIsNone(entry_under(self.key))
+
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
         refused = type("Refused", (), {"gets_many": cache.gets_many, "cas_many": lambda *_: set()})
@@ -170,6 +177,7 @@ class WriterTests(ClientsTestCase):
         pauses = [seconds for ((seconds,), _) in sleep.call_args_list]
         self.assertEqual(len(pauses), protocol.TRIES - 1)
         self.assertEqual(pauses, sorted(pauses))
+        self.assertLess(pauses[0], 0.01)
         self.assertEqual(pauses[-1], protocol.LONGEST_PAUSE)
 
     def test_a_release_expires_a_row_that_no_longer_exists(self):
