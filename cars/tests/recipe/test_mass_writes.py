@@ -271,7 +271,12 @@ class UpdateOfPkTests(HeldMixin, TestCase):
 
     def test_an_update_leaves_distinct_out_as_in_django(self):
         pks = [Plain.objects.create(name="x").pk for _ in range(2)]
-        self.assertEqual(Plain.objects.distinct("name").update(id=F("id") + 1000), 2)
+        rows = Plain.objects.distinct("name")
+        if django.VERSION >= (6, 1):  # raises an error
+            with self.assertRaisesMessage(TypeError, "distinct"):
+                rows.update(id=F("id") + 1000)
+            return
+        self.assertEqual(rows.update(id=F("id") + 1000), 2)
         for pk in pks:
             self.assertRight(Plain, pk)
             self.assertRight(Plain, pk + 1000)
