@@ -157,10 +157,8 @@ class WriterTests(ClientsTestCase):
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
     def test_a_release_whose_hold_was_lost_expires_holds_past_their_deadline(self):
-        with override_settings(CACHING_HOLD=60):
-            self.hold("dead")
-        with patch.object(protocol.time, "time", return_value=time.time() + 120):
-            self.release("lost")
+        self.put_in_place(Holds({"dead": time.time() - 1}))
+        self.release("lost")
         self.assertIsNone(entry_under(self.key))
 
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
