@@ -197,36 +197,47 @@ def _wait_until_it_answers(process: subprocess.Popen[bytes], command: list[str],
             time.sleep(0.01)
 
 
+# Where the command of a web server has the socket that it shall serve, as fd://N.
+SOCKET = "{socket}"
+
+
+def gunicorn(*options: str, application: str = "carsite.wsgi") -> list[str]:
+    """Return the command that serves `application` by gunicorn, with `options` added to it.
+
+    By default there is one worker with 16 threads, since the debug toolbar keeps its panels in the
+    memory of one process. Of options that are given twice the last one counts.
+    """
+    command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
+    command += ["--pythonpath", str(settings.BASE_DIR), "--bind", SOCKET]
+    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    return [*command, "--graceful-timeout", "1", "--no-control-socket", *options]
+
+
 @contextmanager
 def site(
     listener: socket.socket,
     application: str = "carsite.wsgi",
-    workers: int = 1,
-    threads: int = 16,
+    command: list[str] | None = None,
     log: IO[bytes] | None = None,
     **environ: str,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Serve this site on `listener`, with `environ` in its environment; yield gunicorn's process.
+    """Serve this site on `listener`, with `environ` in its environment; yield the server's process.
 
-    There are `workers` processes with `threads` threads each: one by default, since the debug
-    toolbar keeps its panels in the memory of one process. The log goes to `log`, by default to
-    stderr. The site answers when the block begins. At the end of the block it ends within 3
-    seconds, even if it has open connections. Raises RuntimeError if it doesn't answer /healthz
-    within a minute.
+    It is served by `command`, in which SOCKET is replaced, or without one by gunicorn. The log goes
+    to `log`, by default to stderr. The site answers when the block begins. At the end of the block
+    it ends within 3 seconds, even if it has open connections. Raises RuntimeError if it doesn't
+    answer /healthz within a minute.
     """
     host, port = listener.getsockname()[:2]
-    command = [sys.executable, "-m", "gunicorn", application, "--log-level", "warning"]
-    command += ["--pythonpath", str(settings.BASE_DIR), "--bind", f"fd://{listener.fileno()}"]
-    command += ["--worker-class", "gthread", "--workers", str(workers), "--threads", str(threads)]
-    command += ["--graceful-timeout", "1", "--no-control-socket"]
+    command = command or gunicorn(application=application)
     process = subprocess.Popen(
-        command,
+        [part.replace(SOCKET, f"fd://{listener.fileno()}") for part in command],
         env={**os.environ, **environ},
         pass_fds=[listener.fileno()],
         start_new_session=True,  # for the reason in Program.start
         stderr=log,
     )
-    listener.close()  # now only gunicorn has it open: when it ends the port is free
+    listener.close()  # now only the server has it open: when it ends the port is free
     try:
         _wait_until_healthy(process, host, port)
         yield process
@@ -252,7 +263,9 @@ def _wait_until_healthy(process: subprocess.Popen[bytes], host: str, port: int) 
             return
         except (OSError, HTTPException):
             if process.poll() is not None:
-                raise RuntimeError(f"gunicorn ended with status {process.returncode}") from None
+                raise RuntimeError(
+                    f"the web server ended with status {process.returncode}"
+                ) from None
             if time.monotonic() > deadline:
                 raise RuntimeError("no answer from the site at /healthz") from None
             time.sleep(0.05)

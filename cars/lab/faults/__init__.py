@@ -10,6 +10,7 @@ history    what they have written and read, and the verdict on each read
 rest       what is left in the cache when nobody writes any more
 figures    a run in numbers, and the bounds that they have to keep
 table      the figures of many runs, as text and in the documentation
+serving    the same visitors under other web servers, without a fault
 killed     a program that is killed at each step of a save
 settings, pages, prepare
            the site of a run: one page more than usual, its rows and its account

@@ -76,8 +76,12 @@ def databases(vendor: str) -> Iterator[Database]:
         yield database
 
 
-def environ_of(database: Database, addresses: list[str]) -> dict[str, str]:
-    """Return the environment of the site's processes, with the cache at `addresses`."""
+def environ_of(database: Database, addresses: list[str], path: str = "") -> dict[str, str]:
+    """Return the environment of the site's processes, with the cache at `addresses`.
+
+    They find more packages in the folder `path`.
+    """
+    folders = [str(settings.BASE_DIR), *([path] if path else [])]
     return {
         "DJANGO_SETTINGS_MODULE": "cars.lab.faults.settings",
         "DJANGO_DEBUG": "off",
@@ -88,7 +92,7 @@ def environ_of(database: Database, addresses: list[str]) -> dict[str, str]:
         "DATABASE_URL": database.url,
         "MEMCACHED_SERVERS": ",".join(addresses),
         "PYTHONWARNINGS": "ignore::UserWarning",  # static files were not collected
-        "PYTHONPATH": str(settings.BASE_DIR),
+        "PYTHONPATH": os.pathsep.join(folders),
     }
 
 

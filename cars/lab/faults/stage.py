@@ -79,12 +79,18 @@ def _entries(port: int, rows: list[int]) -> dict[int, tuple[str, bytes]]:
 
 @contextmanager
 def stage(
-    database: Database, count: int = 1, by_proxy: bool = False, absent: bool = False
+    database: Database,
+    count: int = 1,
+    by_proxy: bool = False,
+    absent: bool = False,
+    command: list[str] | None = None,
+    path: str = "",
 ) -> Iterator[Stage]:
     """Start `count` Memcacheds, each behind a proxy if `by_proxy`, and the site.
 
-    If `absent`, the Memcacheds are not started. With PostgreSQL the site has 2 processes with 4
-    threads each, with SQLite one with 16.
+    If `absent`, the Memcacheds are not started. The site is served by `command` (see
+    `servers.site`), which finds more packages in the folder `path`. Without a command, gunicorn has
+    2 processes with 4 threads each on PostgreSQL, and one with 16 on SQLite.
     """
     with ExitStack() as stack:
         memcached = [servers.memcached_program() for _ in range(count)]
@@ -99,14 +105,13 @@ def stage(
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         port = listener.getsockname()[1]
         addresses = [server.address for server in proxies or memcached]
-        workers, threads = (2, 4) if database.program else (1, 16)
+        two = ["--workers", "2", "--threads", "4"] if database.program else []
         site = stack.enter_context(
             servers.site(
                 listener,
-                workers=workers,
-                threads=threads,
+                command=command or servers.gunicorn(*two),
                 log=stack.enter_context(log.open("wb")),
-                **environ_of(database, addresses),
+                **environ_of(database, addresses, path),
             )
         )
         yield Stage(database, memcached, proxies, site, port, log)

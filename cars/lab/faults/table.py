@@ -9,10 +9,12 @@ import django
 from django.conf import settings
 
 from .figures import Figures, in_words
+from .serving import Served
 from .visitors import MANY
 
 PAGE = settings.BASE_DIR / "docs" / "faults.md"
-BEGIN, END = "<!-- written by manage.py faults --record -->\n", "<!-- until here -->\n"
+BEGIN = "<!-- written by manage.py {command} --record -->\n"
+END = "<!-- until here -->\n"
 
 HEAD = (
     "fault", "pages", "errors", "no answer", "slowest page, s", "one page a second, s",
@@ -52,12 +54,33 @@ def table(runs: list[Figures]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def serving_table(runs: list[Served]) -> str:
+    """Return a Markdown table of what other web servers have done."""
+    head = "web server", "database", "reads", "hits", "writes", "errors", "stale", "dirty"
+    lines = [[*head, "stale at rest", "writes lost"], ["---", "---", *["---:"] * 8]]
+    for run in runs:
+        wrong = run.errors, run.stale, run.dirty, run.at_rest, run.lost
+        counts = f"{run.reads:,}", f"{run.hits:.0%}", f"{run.writes:,}", *map(str, wrong)
+        lines.append([run.server, run.vendor, *counts])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def record_serving(runs: list[Served]) -> None:
+    """Write the table of other web servers into the documentation."""
+    _record("web_servers", f"{serving_table(runs)}\n")
+
+
 def record(runs: dict[str, list[Figures]]) -> None:
     """Write the tables, by database, into the documentation, with what they were measured on."""
-    page = PAGE.read_text()
-    before, after = page.split(BEGIN)[0], page.split(END)[1]
-    tables = "".join(f"### {vendor}\n\n{table(of)}\n" for vendor, of in runs.items())
-    PAGE.write_text(f"{before}{BEGIN}\n{measured_on()}\n\n{tables}{END}{after}")
+    tables = (f"### {vendor}\n\n{table(of)}\n" for vendor, of in runs.items())
+    _record("faults", "".join(tables))
+
+
+def _record(command: str, tables: str) -> None:
+    begin = BEGIN.format(command=command)
+    before, _, rest = PAGE.read_text().partition(begin)
+    after = rest.partition(END)[2]
+    PAGE.write_text(f"{before}{begin}\n{measured_on()}\n\n{tables}{END}{after}")
 
 
 def measured_on() -> str:

@@ -143,13 +143,14 @@ class Editor(Visitor):
         self.database = database
         self.rows = sorted(history.commits.keys() - set(history.rows_of_others))
         self.added: list[int] = []
+        self.pause = WRITE_PAUSE
         self.ways = cycle(SAVES)
 
     def visit(self) -> None:
         """Write once, and then wait a little."""
         way = next(self.ways)
         {"delete": self.delete, "add": self.add}.get(way, self.save)(way)
-        time.sleep(WRITE_PAUSE)
+        time.sleep(self.pause)
 
     def save(self, way: str) -> None:
         """Save one row by the form of the site ("edit") or the admin, or many."""

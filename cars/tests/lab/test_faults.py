@@ -164,7 +164,8 @@ class FiguresTests(SimpleTestCase):
     def test_a_record_replaces_the_tables_and_keeps_the_text_around_them(self):
         with TemporaryDirectory() as folder:
             page = Path(folder) / "faults.md"
-            page.write_text(f"before\n{table.BEGIN}old\n{table.END}after\n")
+            begin = table.BEGIN.format(command="faults")
+            page.write_text(f"before\n{begin}old\n{table.END}after\n")
             with mock.patch.object(table, "PAGE", page):
                 table.record({"SQLite": [self.figures()]})
             text = page.read_text()

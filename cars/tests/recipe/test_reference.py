@@ -37,6 +37,7 @@ COMMANDS = {
     "races": "cars",
     "screenshots": "cars",
     "storm": "cars",
+    "web_servers": "cars",
 }
 
 
