@@ -15,7 +15,7 @@ from itertools import count
 from pymemcache.client.base import Client
 
 from .database import UNAVAILABLE
-from .history import History
+from .history import KNOWN, History
 from .proxy import Mode
 from .stage import Stage
 
@@ -38,6 +38,11 @@ class Fault:
     vendor: str = ""  # the only database that it is possible on
     breaks_database: bool = False  # pages may be errors or late: the database itself is away
     kills: bool = False  # requests may end without an answer, and holds stay to their deadline
+
+    def without_hits(self, begun: float, ended: float) -> tuple[float, float]:
+        """Return from when to when rows have no hits, if the fault is from `begun` to `ended`."""
+        # Rows that are held to their deadline have no hits afterwards, either.
+        return (ended if self.kills else begun + KNOWN), ended
 
 
 @contextmanager

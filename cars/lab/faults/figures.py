@@ -174,7 +174,7 @@ def figures(
         dirty=len(history.dirty()),
         at_rest=rest.stale,
         left=rest.left,
-        back=history.back(begun + KNOWN, ended),
+        back=history.back(*fault.without_hits(begun, ended)),
         lost=history.lost,
         log=log,
         begun=begun,

@@ -20,9 +20,13 @@ class Rest:
     left: dict[str, int] = field(default_factory=dict)  # how many, by kind
 
 
-def look_at_rest(stage: Stage, history: History, reader: Reader, patient: bool) -> Rest:
+def look_at_rest(
+    stage: Stage, history: History, reader: Reader, patient: bool, pages_only: bool = False
+) -> Rest:
     """Compare all rows, as pages show them and as they stand in the cache, with the database.
 
+    With `pages_only` not those in the cache: what a killed writer couldn't tell the cache is not
+    served, but stands there until the deadline of its record.
     The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
     must not change meanwhile.
     """
@@ -35,7 +39,7 @@ def look_at_rest(stage: Stage, history: History, reader: Reader, patient: bool) 
             read = reader.read(row)
             if read and read.version != version:
                 rest.stale[row] = f"page of row {row}: version {read.version}, not {version}"
-    for row, entries in stage.entries(rows).items():
+    for row, entries in stage.entries([] if pages_only else rows).items():
         for kind, data in entries:
             if kind == "row" and model_of(versions.get(row, -1)).encode() not in data:
                 rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .catalogue import Fault
 from .database import Database
 from .figures import Figures, Times, figures
-from .history import KNOWN, History
+from .history import History
 from .rest import AFTER, look_at_rest
 from .stage import Stage, stage
 from .visitors import crowd
@@ -73,13 +73,16 @@ def run_on(
             wait(pace.fault or fault.seconds, "fault")
         ended = time.monotonic()
         wait(pace.after, "afterwards")
-        while history.back(begun + KNOWN, ended) is None and time.monotonic() < ended + HITS_BY:
+        while (
+            history.back(*fault.without_hits(begun, ended)) is None
+            and time.monotonic() < ended + HITS_BY
+        ):
             wait(0.1, "until there are hits")
         calm.append(wait(pace.calm, "calm"))
         visitors.stop_writing()
         end = time.monotonic()
         wait(ended + AFTER - end, "rest")  # where it was not that long already
-        rest = look_at_rest(stage, history, readers[0], pace.patient)
+        rest = look_at_rest(stage, history, readers[0], pace.patient, fault.kills)
     visitors.check()
     vendor = "PostgreSQL" if stage.database.program else "SQLite"
     lines = stage.log.read_text(errors="replace").splitlines()

@@ -153,7 +153,7 @@ class DemoTests(SimpleTestCase):
         demo = self.start(GUNICORN_CMD_ARGS="--no-such-option")
         demo.output += demo.process.communicate(timeout=20)[0]
         self.assertEqual(demo.process.returncode, 1, demo.output)
-        self.assertIn("The demo doesn't start: gunicorn ended with status 2.", demo.output)
+        self.assertIn("The demo doesn't start: the web server ended with status 2.", demo.output)
 
     def test_a_port_in_use_gives_one_line_that_says_what_to_do(self):
         with socket.create_server(("127.0.0.1", 0)) as taken:
