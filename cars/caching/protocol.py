@@ -12,19 +12,18 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection
-from functools import cache as memoize
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import ValidationError
-from django.db.models import Model, QuerySet
+from django.db.models import Model
 
 from . import events
 from .entries import ABSENT, EXPIRE, NO_ANSWER, Holds, Lease, Row, Seen, Swap, SwapCache, new_token
 from .registry import CachedModel, Keys
 from .rows import make_instance, pack, unpack, unpack_many
+from .selects import Values, select
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +36,6 @@ TRIES = 20  # at a change that is refused because others have changed the entry
 LONGEST_PAUSE = 0.05  # seconds between two tries, or between two looks at another reader's lease
 CHUNK = 500  # keys in one round trip of a writer
 MOST_PKS = 10_000  # in one read: PostgreSQL takes 65,535 in a query, SQLite 250,000
-
-Values = list[Any]  # of one row, in the order of `CachedModel.names`
 
 
 def setting(name: str) -> float:
@@ -142,35 +139,6 @@ def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
 
 
 # The database
-
-
-def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
-    """Return the values of the rows with these keys, by key, from one SELECT.
-
-    The key of a row is made from the pk that the database returns. So a row that the database finds
-    under an equal pk (a collation for which "a" equals "A") is left out.
-    """
-    if not keys:
-        return {}
-    pks = list(keys.values())
-    # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
-    condition = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
-    found = list(_all_rows(cached).filter(**condition))
-    try:
-        return {key: values for pk, *values in found if (key := cached.key(pk)) in keys}
-    except (TypeError, ValueError, ValidationError):
-        # The pk's field returns what it doesn't take. Such a row isn't packed, but it is read.
-        if len(keys) == 1:
-            return {key: values for key in keys for _, *values in found}
-        rows = (select(cached, {key: pk}) for key, pk in keys.items())
-        return {key: values for row in rows for key, values in row.items()}
-
-
-@memoize
-def _all_rows(cached: CachedModel) -> QuerySet[Model, Any]:
-    # Made once: a QuerySet is faster to filter than to make. Django's own leaves no rows out.
-    rows: QuerySet[Model] = QuerySet(cached.model, using=cached.alias)
-    return rows.order_by().values_list("pk", *cached.names)
 
 
 def read_database(cached: CachedModel, keys: Keys) -> dict[str, Model]:

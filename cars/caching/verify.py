@@ -12,10 +12,10 @@ from typing import Any
 from django.db import router
 from django.db.models import QuerySet
 
-from . import protocol
 from .entries import ABSENT, Row, State, state_of
 from .registry import CachedModel, Keys, cached_model, cached_models
 from .rows import SIZE, fingerprint_of, is_same, pk_in, unpack
+from .selects import select
 
 CHUNK = 500  # rows in one comparison
 LOOKS = 5  # at a difference, before a row is called stale
@@ -82,7 +82,7 @@ def compare(cached: CachedModel, pks: Iterable[Any]) -> dict[str, str]:
 
 def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
     seen = cached.cache.gets_many(keys)
-    rows = protocol.select(cached, keys)
+    rows = select(cached, keys)
     return {
         key: _outcome(cached, key, seen[key].value, rows.get(key))
         for key in keys

@@ -18,7 +18,7 @@ from django.db import connections
 
 from cars.caching import events, transactions
 from cars.caching.backends.base import AS_STORED
-from cars.caching.protocol import Values
+from cars.caching.selects import Values
 
 from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Step, SteppingMixin, here, stop
 

@@ -11,8 +11,8 @@ from django.test import override_settings
 
 from cars.caching import entries, protocol, transactions
 from cars.caching.entries import Seen
-from cars.caching.protocol import Values
 from cars.caching.registry import CachedModel, Keys
+from cars.caching.selects import Values
 from cars.lab.schedules.steps import here
 from cars.lab.schedules.world import World, open_world
 

@@ -11,11 +11,11 @@ from unittest import mock
 from django.db.models import Model
 from django.db.models.signals import pre_save
 
-from cars.caching import protocol, transactions
+from cars.caching import protocol, selects, transactions
 from cars.caching.entries import Holds, Lease, Seen, Swap
-from cars.caching.protocol import Values
 from cars.caching.registry import CachedModel, Keys
 from cars.caching.rows import pack
+from cars.caching.selects import Values
 from cars.lab.schedules.steps import here
 
 
@@ -90,7 +90,7 @@ def _put_without_looking(stack: ExitStack) -> None:
     ) -> tuple[dict[str, Values], set[str]]:
         if not any(isinstance(at.value, Lease) for at in claimed.values()):
             return fill(cached, keys, claimed)
-        found = protocol.select(cached, keys)
+        found = selects.select(cached, keys)
         for key in found.keys() & claimed.keys():
             cached.cache.set(key, pack(cached, found[key]))
         return found, set(claimed)
@@ -100,7 +100,7 @@ def _put_without_looking(stack: ExitStack) -> None:
 
 def _put_what_was_saved(stack: ExitStack) -> None:
     """The release puts the row that its writer wrote."""
-    select = protocol.select
+    select = selects.select
 
     def remember(sender: type[Model], instance: Model, **kwargs: Any) -> None:
         names = [field.attname for field in sender._meta.concrete_fields]
