@@ -22,6 +22,7 @@ The rest is detail:
     inspection     what stands under a key now
     verify         what is cached, compared with the database
     backends/      Django cache backends that can compare and swap
+    selects        the SELECT of rows by pk, compiled once
     rows/          values packed, fingerprints, instances
     registry       which models are cached, and which share a row
     keys           the key of a row, made from its pk
@@ -39,31 +40,32 @@ a hit:
 a miss with its fill:
     CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
     protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
-    protocol.read_misses, protocol._take_leases, protocol.setting, cas_many, gets_many,
-    protocol._outcome, protocol.fill, protocol.select, protocol._packed, protocol._instances
+    protocol.read_misses, protocol._take_leases, protocol.setting, swap_and_look,
+    protocol._outcome, protocol.fill, protocol._packed, cas_many, protocol._instances
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
     transactions.withdraw_saves, Writer.hold, Writer._hold, protocol.hold, protocol.setting,
-    protocol._change, gets_many, protocol.add_holds, cas_many, transactions.after_save,
-    transactions._end_save, Writer.release, protocol.release, protocol.release_holds,
-    protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log, protocol.fill,
-    protocol.select, protocol._packed, Writer._end
+    protocol._change, protocol._parts, gets_many, protocol.add_holds, swap_and_look,
+    transactions.after_save, transactions._end_save, Writer.release, protocol.release,
+    protocol._is_only_hold, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many,
+    Writer._end
 an update() in a transaction:
     CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
     queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
     transactions.current, transactions.settle, Transaction.__init__, Writer.__init__,
     Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold, protocol.hold,
-    protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
-    Transaction.finish, Transaction.is_left_behind, Writer.release, protocol.release,
-    protocol.release_holds, protocol._is_only_hold, protocol.remove_holds, protocol.fill_or_log,
-    protocol.fill, protocol.select, protocol._packed, Writer._end
+    protocol.setting, protocol._change, protocol._parts, gets_many, protocol.add_holds,
+    swap_and_look, Transaction.finish, Transaction.is_left_behind, Writer.release,
+    protocol.release, protocol._is_only_hold, protocol.fill_or_log, protocol.fill,
+    protocol._packed, cas_many, Writer._end
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle, Transaction.__init__,
     Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,
-    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds, cas_many,
-    transactions.after_save, Transaction.outcome, Transaction.is_left_behind,
-    Writer.has_lost_its_connection, transactions.settle_all, Writer.withdraw, protocol.withdraw,
-    protocol.remove_holds, protocol._without, Writer._end, transactions.withdraw_saves
+    protocol.hold, protocol.setting, protocol._change, protocol._parts, gets_many,
+    protocol.add_holds, swap_and_look, transactions.after_save, Transaction.outcome,
+    Transaction.is_left_behind, Writer.has_lost_its_connection, transactions.settle_all,
+    Writer.withdraw, protocol.withdraw, protocol.remove_holds, protocol._without, cas_many,
+    Writer._end, transactions.withdraw_saves
 """
 
 # Copyright (c) the authors of carsite. All rights reserved.

@@ -146,6 +146,14 @@ class SwapCache(BaseCache):
         """
         raise NotImplementedError
 
+    def swap_and_look(self, swaps: Mapping[str, Swap]) -> dict[str, Seen]:
+        """Do each swap as `cas_many` does, then return what stands under their keys.
+
+        One round trip to each server, where the backend can. Others can come in between.
+        """
+        self.cas_many(swaps)
+        return self.gets_many(swaps)
+
     def rows(self) -> Iterator[tuple[str, Row]]:
         """Yield every row on the servers, other sites' too, with its name as they have it.
 

@@ -11,7 +11,7 @@ The functions here know nothing of transactions: `transactions` says when to cal
 import logging
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -103,8 +103,7 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     """Lease those of `keys` with nothing or an unusable row; return what stands now."""
     timeout = setting("CACHING_LEASE")
     cache = cached.cache
-    cache.cas_many({key: Swap(ABSENT, lease, timeout) for key in keys})
-    seen = cache.gets_many(keys)
+    seen = cache.swap_and_look({key: Swap(ABSENT, lease, timeout) for key in keys})
     rows = unpack_many(cached, {key: at.value for key, at in seen.items()})
     unusable = {
         key: Swap(at, lease, timeout)
@@ -114,8 +113,7 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
         )
     }
     if unusable:
-        cache.cas_many(unusable)
-        seen |= cache.gets_many(unusable)
+        seen |= cache.swap_and_look(unusable)
     return seen
 
 
@@ -209,22 +207,44 @@ _warned: set[tuple[Any, ...]] = set()
 # Writers
 
 
-# Each of these returns the keys where it couldn't be done: the server didn't answer, or others
-# were faster too many times. What is to be done about these is owed.
-
-
-def hold(cached: CachedModel, keys: Collection[str], token: str) -> set[str]:
+def hold(cached: CachedModel, keys: Collection[str], token: str) -> dict[str, Seen]:
     """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
 
-    To be called before the COMMIT.
+    To be called before the COMMIT. Returns what stands now, by key, where the hold is known to
+    stand. What is to be done about the other keys is owed: the server didn't answer, or others were
+    faster too many times.
     """
-    deadline = time.time() + setting("CACHING_HOLD")
-    return _change(cached, keys, partial(add_holds, cached, token, deadline))
+    # As it is read again, so that a renewal can be told from what it renews.
+    deadline = round(time.time() + setting("CACHING_HOLD"), 3)
+    held: dict[str, Seen] = {}
+
+    def add(seen: dict[str, Seen]) -> set[str]:
+        added = add_holds(cached, token, deadline, seen)
+        held.update(added)
+        return set(added)
+
+    _change(cached, keys, add)
+    return held
 
 
-def release(cached: CachedModel, keys: Keys, token: str) -> set[str]:
-    """Remove the hold `token` from these keys, since the write is committed, and fill them."""
-    return _change(cached, keys, partial(release_holds, cached, token, keys))
+# Each of these returns the keys where it couldn't be done: it is owed.
+
+
+def release(
+    cached: CachedModel, keys: Keys, token: str, held: dict[str, Seen] | None = None
+) -> set[str]:
+    """Remove the hold `token` from these keys, since the write is committed, and fill them.
+
+    `held`: what `hold` has returned. While it still stands, the others that had held before are
+    in it, and no other has held since. So a row can be put over it without another look.
+    """
+    alone = {key: at for key, at in (held or {}).items() if _is_only_hold(at.value, token)}
+    ended: set[str] = set()
+    for part in _parts(alone):
+        claimed = {key: alone[key] for key in part}
+        ended |= fill_or_log(cached, {key: keys[key] for key in part}, claimed)
+    rest = {key: pk for key, pk in keys.items() if key not in ended}
+    return _change(cached, rest, partial(release_holds, cached, token, rest)) if rest else set()
 
 
 def withdraw(cached: CachedModel, keys: Collection[str], token: str) -> set[str]:
@@ -243,8 +263,8 @@ def withdraw_owed(cache: SwapCache, tokens: dict[str, set[str]]) -> set[str]:
 def forget(cached: CachedModel, keys: Collection[str]) -> int:
     """Remove the rows with these keys, but no leases and no holds; return how many there were."""
     removed = 0
-    for begin in range(0, len(keys), CHUNK):
-        seen = cached.cache.gets_many(list(keys)[begin : begin + CHUNK])
+    for part in _parts(keys):
+        seen = cached.cache.gets_many(part)
         rows = {key: Swap(at, EXPIRE, 0) for key, at in seen.items() if isinstance(at.value, Row)}
         removed += len(cached.cache.cas_many(rows))
     return removed
@@ -254,13 +274,20 @@ def forget(cached: CachedModel, keys: Collection[str]) -> int:
 # done; the rest were refused, since others have changed them.
 
 
-def add_holds(cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]) -> set[str]:
+def add_holds(
+    cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
+) -> dict[str, Seen]:
     swaps = {}
     for key, at in seen.items():
         standing = at.value if isinstance(at.value, Holds) else Holds({})
         holds = standing.plus(token, deadline)
         swaps[key] = Swap(at, holds, holds.timeout)
-    return cached.cache.cas_many(swaps)
+    now = cached.cache.swap_and_look(swaps) if swaps else {}
+    return {
+        key: at
+        for key, at in now.items()
+        if isinstance(at.value, Holds) and at.value.deadlines.get(token) == deadline
+    }
 
 
 def release_holds(cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]) -> set[str]:
@@ -294,6 +321,13 @@ def _without(at: Seen, *tokens: str) -> Swap:
     return Swap(at, holds, holds.timeout) if holds.deadlines else Swap(at, EXPIRE, 0)
 
 
+def _parts(keys: Collection[str]) -> Iterator[list[str]]:
+    """Yield `keys` in as many parts as a writer needs round trips for them."""
+    sequence = list(keys)
+    for begin in range(0, len(sequence), CHUNK):
+        yield sequence[begin : begin + CHUNK]
+
+
 def _change(
     cached: CachedModel, keys: Collection[str], change: Callable[[dict[str, Seen]], set[str]]
 ) -> set[str]:
@@ -310,8 +344,8 @@ def _change(
         if attempt:
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
         ended: set[str] = set()
-        for begin in range(0, len(left), CHUNK):
-            seen = cached.cache.gets_many(left[begin : begin + CHUNK])
+        for part in _parts(left):
+            seen = cached.cache.gets_many(part)
             silent = {key for key, at in seen.items() if at is NO_ANSWER}
             ended |= change({key: at for key, at in seen.items() if key not in silent})
             failed |= silent & unanswered

@@ -21,7 +21,7 @@ from django.db.models import Model
 from . import events, owed, protocol
 from .backends.base import Blocks, test_namespace
 from .databases import in_transaction
-from .entries import new_token
+from .entries import Seen, new_token
 from .keys import pks_of
 from .registry import CachedModel, Keys, concrete, is_cached, written_by
 
@@ -44,6 +44,7 @@ class Writer:
         self.dbapi_connection = connection.connection
         self.instance = instance
         self.held: dict[CachedModel, Keys] = {}
+        self.standing: dict[CachedModel, dict[str, Seen]] = {}  # as the last look saw it
         self.owed: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
         self.written: set[type[Model]] = set()
 
@@ -58,7 +59,13 @@ class Writer:
 
     def _hold(self, cached: CachedModel, keys: Keys) -> None:
         """Hold these keys; write down what is owed where the cache doesn't answer."""
-        if failed := protocol.hold(cached, keys, self.token):
+        standing = self.standing.setdefault(cached, {})
+        for key in keys:
+            standing.pop(key, None)  # a renewal without an answer may be anything
+        seen = protocol.hold(cached, keys, self.token)
+        if len(keys) <= protocol.CHUNK:  # of many rows only the pks are kept
+            standing.update(seen)
+        if failed := keys.keys() - seen.keys():
             self.owed.setdefault(cached, set()).update(failed)
             alias = self.connection.alias
             owed.owe(cached, failed, self.token, alias, under_way=not self.is_transaction)
@@ -71,7 +78,7 @@ class Writer:
         """
         for cached, keys in self.held.items():
             if cached.model in self.written:
-                failed = protocol.release(cached, keys, self.token)
+                failed = protocol.release(cached, keys, self.token, self.standing.get(cached))
             else:
                 failed = protocol.withdraw(cached, keys, self.token)
             self._end(cached, failed)

@@ -20,7 +20,7 @@ from . import servers
 
 # The modules that say what happens, and the four calls that reach the cache.
 SHOWN = ("hooks", "manager", "queryset", "transactions", "protocol")
-CALLS = ("get", "get_many", "gets_many", "cas_many")
+CALLS = ("get", "get_many", "gets_many", "cas_many", "swap_and_look")
 
 ENVIRON = {
     "DJANGO_SETTINGS_MODULE": "carsite.settings",

@@ -3,12 +3,12 @@
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, BinaryIO
 
-from pymemcache.client.base import Client, normalize_server_spec
+from pymemcache.client.base import Client, _readline, normalize_server_spec
 from pymemcache.client.hash import HashClient
 from pymemcache.exceptions import (
     MemcacheClientError,
@@ -169,32 +169,55 @@ class SafeClient(TimedClient):
         if not self._ignores:
             raise error
 
-    def swap_many(self, swaps: dict[str, Swap]) -> set[str]:
-        """Add or cas each value, in one round trip; return the names that were stored.
+    def exchange(
+        self, swaps: dict[str, Swap], names: Collection[str]
+    ) -> tuple[set[str], dict[str, tuple[Any, Any]]]:
+        """Add or cas each value, then look at `names`, in one round trip.
 
-        pymemcache's own `cas` takes one key at a time. A swap whose value was seen over another
-        connection is refused: the numbers that `cas` compares start again when the server is
+        Returns the names that were stored, and the values with the numbers for `cas`, UNANSWERED if
+        the server didn't answer. pymemcache's own `cas` takes one key at a time. A swap whose value
+        was seen over another connection is refused: the numbers start again when the server is
         restarted, and a restart breaks the connection.
         """
-        swaps = {
-            key: swap
-            for key, swap in swaps.items()
-            if swap.seen.token is None or swap.seen.token[0] is self.sock
-        }
-        commands = [self._swap_command(key, swap) for key, swap in swaps.items()]
-        if not commands:
-            return set()
-        # A value that is too large for the server must not hide the answers to the others.
-        self._raise_errors = self._raise_unless_answer
         try:
-            answers = self._misc_cmd(commands, b"cas", noreply=False)
-        finally:
-            del self._raise_errors
-        return {key for key, answer in zip(swaps, answers, strict=True) if answer == b"STORED"}
+            if self.known.away:
+                self.known.ask_again(self._ask_again)
+            if self.sock is None:
+                self._connect()
+            sent = {
+                name: self._swap_command(name, swap)
+                for name, swap in swaps.items()
+                if swap.seen.token is None or swap.seen.token[0] is self.sock
+            }
+            on_server = {self.check_key(name, self.key_prefix): name for name in names}
+            look = b"gets %s\r\n" % b" ".join(on_server) if names else b""
+            if sent or names:
+                self.sock.sendall(b"".join(sent.values()) + look)
+            rest, stored = b"", set()
+            for name in sent:
+                rest, line = _readline(self.sock, rest)
+                # A value that is too large must not hide the answers to the others.
+                if line not in ANSWERS and not line.startswith(NOT_STORED):
+                    raise MemcacheUnknownError(line[:32])
+                if line == b"STORED":
+                    stored.add(name)
+            return stored, self._read_values(rest, on_server) if names else {}
+        except BaseException as error:
+            self._fail(error)
+            return set(), UNANSWERED
 
-    def _raise_unless_answer(self, line: bytes, name: bytes) -> None:
-        if line not in ANSWERS and not line.startswith(NOT_STORED):
-            raise MemcacheUnknownError(line[:32])
+    def _read_values(self, rest: bytes, names: dict[bytes, str]) -> dict[str, tuple[Any, Any]]:
+        """Read the answer to `gets`, of which `rest` has arrived."""
+        values: dict[str, tuple[Any, Any]] = {}
+        while True:
+            rest, line = _readline(self.sock, rest)
+            if line == b"END":
+                return values
+            self._raise_errors(line, b"gets")
+            if not line.startswith(b"VALUE"):
+                raise MemcacheUnknownError(line[:32])
+            name, value, rest = self._extract_value(True, line, rest, names, list(names))
+            values[name] = value
 
     def _swap_command(self, key: str, swap: Swap) -> bytes:
         name = self.check_key(key, self.key_prefix)

@@ -77,31 +77,35 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         return sha256(repr(parts).encode()).hexdigest()[:32]
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
-        names = {self.make_and_validate_key(key): key for key in keys}
-        client = self._cache
-        seen = dict.fromkeys(keys, ABSENT)
-        with client.one_deadline():
-            for server, names_of_server in _by_server(client, names).items():
-                found = server.gets_many(names_of_server)
-                if any(cas == b"0" for _, cas in found.values()):
-                    server.known.lose(WITHOUT_CAS)
-                    found = UNANSWERED
-                if found is UNANSWERED:
-                    seen |= {names[name]: NO_ANSWER for name in names_of_server}
-                for name, (value, cas) in found.items():
-                    seen[names[name]] = Seen(value, (server.sock, cas))
-        return seen
+        return self._exchange({}, keys)[1]
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
-        names = {self.make_and_validate_key(key): key for key in swaps}
+        return self._exchange(swaps, ())[0]
+
+    def swap_and_look(self, swaps: Mapping[str, Swap]) -> dict[str, Seen]:
+        return self._exchange(swaps, swaps)[1]
+
+    def _exchange(
+        self, swaps: Mapping[str, Swap], look: Collection[str]
+    ) -> tuple[set[str], dict[str, Seen]]:
+        """Do `swaps`, and then look at the keys `look`; return what changed and what stands."""
+        names = {self.make_and_validate_key(key): key for key in look or swaps}
         client = self._cache
-        stored: set[str] = set()
+        changed: set[str] = set()
+        seen = dict.fromkeys(look, ABSENT)
         with client.one_deadline():
-            for server, names_of_server in _by_server(client, names).items():
-                stored |= server.swap_many(
-                    {name: self._in_seconds(swaps[names[name]]) for name in names_of_server}
-                )
-        return {names[name] for name in stored}
+            for server, on_server in _by_server(client, names).items():
+                sent = {name: self._in_seconds(swaps[names[name]]) for name in on_server if swaps}
+                stored, found = server.exchange(sent, on_server if look else ())
+                changed |= {names[name] for name in stored}
+                if any(number == b"0" for _, number in found.values()):
+                    server.known.lose(WITHOUT_CAS)
+                    found = UNANSWERED
+                if found is UNANSWERED and look:
+                    seen |= {names[name]: NO_ANSWER for name in on_server}
+                for name, (value, number) in found.items():
+                    seen[names[name]] = Seen(value, (server.sock, number))
+        return changed, seen
 
     def _in_seconds(self, swap: Swap) -> Swap:
         return swap._replace(timeout=self.get_backend_timeout(whole_seconds(swap.timeout)))

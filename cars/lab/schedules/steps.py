@@ -88,6 +88,10 @@ class SteppingMixin(SwapMixin):
         (swap,) = swaps.values()
         return stop(Step("cas", swap), super().cas_many, swaps)
 
+    def swap_and_look(self, swaps: Mapping[str, Swap]) -> dict[str, Seen]:
+        self.cas_many(swaps)  # two steps: others can come in between
+        return self.gets_many(swaps)
+
     def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
         return stop(Step("add", value=value), super().add, key, value, *args, **kwargs)
 

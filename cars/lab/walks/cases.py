@@ -60,6 +60,7 @@ CATCHES = {
     "holds are a set": "save save read",
     "never a plain delete": "save save save read",
     "rewrite when lost": "save save lost cached",
+    "fill only alone": "save save read",
     "compare the token": "atomic read read",
     "fresh SELECT": "save save read cached",
     "unknown outcome: keep the hold": "doubt atomic read cached",

@@ -48,6 +48,21 @@ def _forgetting(name: str, keeps_result: bool) -> Callable[..., Any]:
     return call
 
 
+def _hold_keeping_what_stands() -> Callable[..., dict[str, Seen]]:
+    """Return `protocol.hold`; all that the actor keeps of what it saw is what it returns."""
+    hold = protocol.hold
+
+    def call(*args: Any) -> dict[str, Seen]:
+        actor = here.actor
+        with actor.forgetting("hold"):
+            standing = hold(*args)
+        world = actor.world
+        actor.seen += [("gets", world.plain(at.value), at.token) for at in standing.values()]
+        return standing
+
+    return call
+
+
 def _noting_fills() -> dict[str, Callable[..., Any]]:
     """Return the functions of `protocol` that SELECT, and tell the actor whether that can fill."""
     fill, read_database = protocol.fill, protocol.read_database
@@ -76,7 +91,8 @@ def determined() -> Iterator[None]:
         for module in (protocol, transactions):
             stack.enter_context(mock.patch.object(module, "new_token", _new_token))
         functions = _noting_fills() | {"read_misses": _forgetting("read_misses", keeps_result=True)}
-        for name in ("hold", "release", "withdraw", "warm"):
+        functions["hold"] = _hold_keeping_what_stands()
+        for name in ("release", "withdraw", "warm"):
             functions[name] = _forgetting(name, keeps_result=False)
         for name, function in functions.items():
             stack.enter_context(mock.patch.object(protocol, name, function))

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.db.models.signals import pre_save
 
 from cars.caching import protocol, selects, transactions
-from cars.caching.entries import Holds, Lease, Seen, Swap
+from cars.caching.entries import Holds, Lease, Seen
 from cars.caching.registry import CachedModel, Keys
 from cars.caching.rows import pack
 from cars.caching.selects import Values
@@ -28,25 +28,27 @@ def _hold_late(stack: ExitStack) -> None:
     """The writer holds only after its COMMIT."""
     hold, release = protocol.hold, protocol.release
 
-    def hold_and_release(cached: CachedModel, keys: Keys, token: str) -> None:
-        hold(cached, keys, token)
-        release(cached, keys, token)
+    def hold_and_release(
+        cached: CachedModel, keys: Keys, token: str, held: dict[str, Seen] | None = None
+    ) -> set[str]:
+        return release(cached, keys, token, hold(cached, keys, token))
 
-    _replace(stack, "hold", lambda *args: None)
+    _replace(stack, "hold", lambda *args: {})
     _replace(stack, "release", hold_and_release)
 
 
 def _hold_alone(stack: ExitStack) -> None:
     """A new hold replaces the ones that stand."""
 
-    def add_holds(
-        cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
-    ) -> set[str]:
-        holds = Holds({token: deadline})
-        swaps = {key: Swap(at, holds, holds.timeout) for key, at in seen.items()}
-        return cached.cache.cas_many(swaps)
+    add_holds = protocol.add_holds
 
-    _replace(stack, "add_holds", add_holds)
+    def add_alone(
+        cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
+    ) -> dict[str, Seen]:
+        alone = {key: Seen(None, at.token) for key, at in seen.items()}
+        return add_holds(cached, token, deadline, alone)
+
+    _replace(stack, "add_holds", add_alone)
 
 
 def _delete_when_refused(stack: ExitStack) -> None:
@@ -79,6 +81,15 @@ def _leave_others(stack: ExitStack) -> None:
         return others | release_holds(cached, token, keys, rest)
 
     _replace(stack, "release_holds", release_unless_lost)
+
+
+def _fill_over_others(stack: ExitStack) -> None:
+    """A release fills also where others hold."""
+
+    def is_mine(value: Any, token: str) -> bool:
+        return isinstance(value, Holds) and token in value.deadlines
+
+    _replace(stack, "_is_only_hold", is_mine)
 
 
 def _put_without_looking(stack: ExitStack) -> None:
@@ -132,6 +143,7 @@ RULES: dict[str, Callable[[ExitStack], None]] = {
     "holds are a set": _hold_alone,
     "never a plain delete": _delete_when_refused,
     "rewrite when lost": _leave_others,
+    "fill only alone": _fill_over_others,
     "compare the token": _put_without_looking,
     "fresh SELECT": _put_what_was_saved,
     "unknown outcome: keep the hold": _withdraw_unknown,

@@ -55,7 +55,7 @@ class LayersTests(SimpleTestCase):
             ["owed"],
             ["records"],
             ["protocol"],
-            ["backends"],
+            ["backends", "selects"],
             ["rows"],
             ["registry"],
             ["keys", "databases"],

@@ -249,16 +249,16 @@ class ReaderTests(ClientsTestCase):
     def test_an_unusable_row_that_a_writer_replaces_first_is_not_leased_over(self):
         self.put(Row(b"other fingerprint"))
         backend = CACHED.cache
-        gets_many = backend.gets_many
+        swap_and_look = backend.swap_and_look
 
-        def gets_and_save(keys):
-            seen = gets_many(keys)
+        def swap_and_save(swaps):
+            seen = swap_and_look(swaps)
             if first.pop():
                 in_another_thread(self.rename)
             return seen
 
         first = [False, True]
-        with patch.object(backend, "gets_many", gets_and_save):
+        with patch.object(backend, "swap_and_look", swap_and_save):
             self.assertEqual(read(self.plain.pk), ("new", "waited"))
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 

@@ -12,21 +12,16 @@ from cars.caching.models import Owed
 @contextmanager
 def unreachable(answers_lost: bool = False) -> Iterator[None]:
     """Let no thread of this process get an answer; with `answers_lost` what it asks is done."""
-    fetch, change = SafeClient._fetch_cmd, SafeClient._misc_cmd
+    exchange = SafeClient.exchange
 
-    def no_values(client, *args, **kwargs):
+    def unanswered(client, swaps, names):
         if answers_lost:
-            fetch(client, *args, **kwargs)
-        return UNANSWERED
-
-    def no_answers(client, commands, *args, **kwargs):
-        if answers_lost:
-            change(client, commands, *args, **kwargs)
-        return [b"NOT_FOUND"] * len(commands)
+            exchange(client, swaps, names)
+        return set(), UNANSWERED
 
     with (
-        patch.object(SafeClient, "_fetch_cmd", no_values),
-        patch.object(SafeClient, "_misc_cmd", no_answers),
+        patch.object(SafeClient, "_fetch_cmd", return_value=UNANSWERED),
+        patch.object(SafeClient, "exchange", unanswered),
     ):
         yield
 
