@@ -156,7 +156,8 @@ def _by_names(cache: SwapCache) -> SwapCache:
 
 
 _ledgers: dict[tuple[Any, ...], Ledger] = {}
-NO_LEDGER = Ledger("")
+NOT_YET = Ledger("")  # of a cached model that hasn't been read
+NO_LEDGER = Ledger("")  # of those for which nothing is ever owed
 
 
 def _ledger(cached: CachedModel) -> Ledger | None:
@@ -186,17 +187,17 @@ def is_test_run() -> bool:
 
 def is_trusted(cached: CachedModel) -> bool:
     """Has this process seen, less than a second ago, that nothing is owed?"""
-    ledger: Ledger = cached.__dict__.get("ledger", NO_LEDGER)
+    ledger: Ledger = cached.__dict__.get("ledger", NOT_YET)
     return perf_counter() < ledger.trusted_until
 
 
 def held(cached: CachedModel, keys: Keys) -> Keys:
     """Return those of `keys` that count as held, since something is owed on their entries."""
     ledger = _ledger(cached)
+    cached.__dict__["ledger"] = ledger or NO_LEDGER
     if ledger is None:
-        cached.__dict__["ledger"] = Ledger("", trusted_until=perf_counter() + FRESH)
+        NO_LEDGER.trusted_until = perf_counter() + FRESH
         return {}
-    cached.__dict__["ledger"] = ledger
     if not ledger.is_known(cached) or cached.model._meta.label in ledger.untrusted:
         return keys
     if not (ledger.names or ledger.own):

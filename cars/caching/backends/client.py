@@ -25,6 +25,7 @@ from .server import LeftAlone, server_at
 MOMENT = 0.02  # seconds that a server has to say that it is back
 WITHOUT_CAS = "it runs without compare and swap, option -C"
 BROKEN = (ConnectionError, MemcacheUnexpectedCloseError)  # the connection, not the server
+LARGE = 65_536  # bytes; sending so much can take a while
 ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
 
@@ -43,21 +44,27 @@ class TimedSocket:
         self._client = client
         self._seconds = self._timeout = client.timeout
         self._ends = ends  # of the first command: connecting is a part of it
+        self._is_sent = False  # and the answer has not begun
 
     def sendall(self, data: bytes) -> None:
         """Send a command, whose time begins now."""
-        now = monotonic()
-        if self._client.has_answered:
+        client, now = self._client, monotonic()
+        if client.has_answered:
             self._ends = now + self._seconds
-        if self._client.deadline is not None:
+        if client.deadline is not None:
             # A server whose turn comes late isn't taken for one that is away.
-            self._ends = max(self._client.deadline, now + MOMENT)
-        self._limit(self._ends - now)
+            self._ends = max(client.deadline, now + MOMENT)
+        if self._ends - now != self._timeout:
+            self._limit(self._ends - now)
         self._sock.sendall(data)
+        self._is_sent = len(data) < LARGE
 
     def recv(self, size: int) -> bytes:
         """Return what arrives next of the answer; raises TimeoutError when the time is over."""
-        self._limit(self._ends - monotonic())
+        if self._is_sent:  # a moment ago: the time is still that of `sendall`
+            self._is_sent = False
+        else:
+            self._limit(self._ends - monotonic())
         data: bytes = self._sock.recv(size)
         if data:
             self._client.has_answered = True
@@ -122,6 +129,9 @@ class SafeClient(TimedClient):
             if self.known.away:
                 self.known.ask_again(self._ask_again)
             return super()._fetch_cmd(name, keys, expect_cas, key_prefix)
+        except (ValueError, LookupError) as error:
+            self._fail(MemcacheUnknownError(f"an answer that can't be read: {error}"))
+            return UNANSWERED
         except BaseException as error:
             self._fail(error)
             return UNANSWERED
@@ -143,14 +153,6 @@ class SafeClient(TimedClient):
         except BaseException as error:
             self._fail(error)
             return [b"NOT_FOUND"] * len(cmds)
-
-    # What pymemcache can't parse raises all kinds of errors.
-
-    def _extract_value(self, *args: Any) -> Any:
-        try:
-            return super()._extract_value(*args)
-        except (ValueError, KeyError, IndexError) as error:
-            raise MemcacheUnknownError(f"an answer that can't be read: {error}") from error
 
     def _fail(self, error: BaseException) -> None:
         """Close the connection, and raise `error` unless the server or the network is to blame."""
@@ -202,6 +204,9 @@ class SafeClient(TimedClient):
                 if line == b"STORED":
                     stored.add(name)
             return stored, self._read_values(rest, on_server) if names else {}
+        except (ValueError, LookupError) as error:
+            self._fail(MemcacheUnknownError(f"an answer that can't be read: {error}"))
+            return set(), UNANSWERED
         except BaseException as error:
             self._fail(error)
             return set(), UNANSWERED

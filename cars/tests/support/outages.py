@@ -48,7 +48,7 @@ def another_process() -> Iterator[None]:
 
 def trust_no_more() -> None:
     """Let the next reader of each cached model ask what is known of what is owed."""
-    for ledger in owed._ledgers.values():
+    for ledger in (*owed._ledgers.values(), owed.NO_LEDGER):
         ledger.trusted_until = 0.0
 
 
