@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any, BinaryIO
 
+from django.core.signals import request_started
 from pymemcache.client.base import Client, _readline, normalize_server_spec
 from pymemcache.client.hash import HashClient
 from pymemcache.exceptions import (
@@ -40,24 +41,29 @@ class TimedSocket:
     """
 
     def __init__(self, sock: Any, client: "TimedClient", ends: float) -> None:
-        self._sock = sock
+        self._sock, self._send, self._receive = sock, sock.sendall, sock.recv
         self._client = client
         self._seconds = self._timeout = client.timeout
         self._ends = ends  # of the first command: connecting is a part of it
+        self._is_usual = False  # it has answered, and its own timeout is that of a command
         self._is_sent = False  # and the answer has not begun
 
     def sendall(self, data: bytes) -> None:
         """Send a command, whose time begins now."""
-        client, now = self._client, monotonic()
-        if client.has_answered:
-            self._ends = now + self._seconds
-        if client.deadline is not None:
-            # A server whose turn comes late isn't taken for one that is away.
-            self._ends = max(client.deadline, now + MOMENT)
-        if self._ends - now != self._timeout:
-            self._limit(self._ends - now)
-        self._sock.sendall(data)
+        if self._is_usual and self._client.deadline is None:
+            self._ends = monotonic() + self._seconds
+        else:
+            self._begin(monotonic())
+        self._send(data)
         self._is_sent = len(data) < LARGE
+
+    def _begin(self, now: float) -> None:
+        if self._client.has_answered:
+            self._ends = now + self._seconds
+        if self._client.deadline is not None:
+            # A server whose turn comes late isn't taken for one that is away.
+            self._ends = max(self._client.deadline, now + MOMENT)
+        self._limit(self._ends - now)
 
     def recv(self, size: int) -> bytes:
         """Return what arrives next of the answer; raises TimeoutError when the time is over."""
@@ -65,17 +71,20 @@ class TimedSocket:
             self._is_sent = False
         else:
             self._limit(self._ends - monotonic())
-        data: bytes = self._sock.recv(size)
-        if data:
+        data: bytes = self._receive(size)
+        if not self._is_usual and data:
             self._client.has_answered = True
+            self._is_usual = self._timeout == self._seconds
         return data
 
     def _limit(self, left: float) -> None:
+        """Let the socket wait for `left` seconds at most."""
         if left <= 0:
             raise TimeoutError("timed out")
         # Python asks the kernel at each change, so small differences aren't worth one.
         if abs(left - self._timeout) > MOMENT / 2:
             self._timeout = min(left, self._seconds)
+            self._is_usual = self._is_usual and self._timeout == self._seconds
             self._sock.settimeout(self._timeout)
 
     def __getattr__(self, name: str) -> Any:
@@ -312,15 +321,25 @@ class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stu
 _local = threading.local()
 
 
+_process = os.getpid()
+
+
 def client_of_this_thread(name: str, make: Callable[[], Any]) -> Any:
     """Return this thread's client called `name`, made by `make` if there is none."""
     clients = _local.__dict__
-    process = os.getpid()
-    if clients.get("process") != process:
-        # A forked child drops the parent's clients. Compared here, and not by a fork hook, since
-        # uWSGI forks in C, where Python calls none.
-        clients.clear()
-        clients["process"] = process
     if name not in clients:
         clients[name] = make()
     return clients[name]
+
+
+def _drop_clients_of_parent(**kwargs: Any) -> None:
+    """Drop, in a forked child, the clients of its parent: both would read the same answers."""
+    global _local, _process
+    if _process != os.getpid():
+        _process = os.getpid()
+        _local = threading.local()
+
+
+os.register_at_fork(after_in_child=_drop_clients_of_parent)
+# uWSGI forks in C, where Python calls no hook; its workers then begin with a request.
+request_started.connect(_drop_clients_of_parent)
