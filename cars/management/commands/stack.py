@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
+from cars.caching.owed import TOO_OLD
 from cars.lab.stack.containers import FAULTS, Stack, has_engine, running
 from cars.lab.stack.visitors import Record, slow_clients, visitors
 
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--bound",
             type=float,
-            default=0,
+            default=TOO_OLD,
             help="how many seconds old a stale page may be (%(default)s)",
         )
 

@@ -1,4 +1,4 @@
-"""Counts cache commands at the Memcached servers, round trips at their sockets, and queries."""
+"""Counts cache commands at the servers, round trips and bytes at their sockets, and queries."""
 
 import socket
 from collections.abc import Iterator
@@ -31,6 +31,8 @@ class Cost:
     queries: list[str] = field(default_factory=list)
     commands: dict[str, int] = field(default_factory=dict)
     round_trips: int = 0
+    sent: int = 0  # bytes
+    received: int = 0  # bytes
 
     @property
     def selects(self) -> int:
@@ -43,11 +45,19 @@ class Cost:
 
 
 class _Socket(socket.socket):
-    sent = 0  # calls of `sendall` on all sockets
+    """Counts, for all sockets together, the calls of `sendall`, and bytes."""
 
-    def sendall(self, *args):
-        _Socket.sent += 1
-        return super().sendall(*args)
+    calls = sent = received = 0
+
+    def sendall(self, data, *args):
+        _Socket.calls += 1
+        _Socket.sent += len(data)
+        return super().sendall(data, *args)
+
+    def recv(self, *args):
+        data = super().recv(*args)
+        _Socket.received += len(data)
+        return data
 
 
 _sockets = ModuleType("counting_sockets")
@@ -84,11 +94,13 @@ class CostMixin:
     def counted(self) -> Iterator[Cost]:
         """Yield a Cost that is filled in at the end of the block."""
         cost = Cost()
-        commands, sent = self._commands(), _Socket.sent
+        commands = self._commands()
+        calls, sent, received = _Socket.calls, _Socket.sent, _Socket.received
         with CaptureQueriesContext(connection) as captured:
             yield cost
         cost.queries = [query["sql"] for query in captured]
-        cost.round_trips = _Socket.sent - sent
+        cost.round_trips = _Socket.calls - calls
+        cost.sent, cost.received = _Socket.sent - sent, _Socket.received - received
         cost.commands = {name: now - commands[name] for name, now in self._commands().items()}
 
     def _commands(self) -> dict[str, int]:
