@@ -283,7 +283,7 @@ class CommandTests(SimpleTestCase):
 
 # The bounds that short runs have to keep. The others need longer runs on a machine that does
 # nothing else.
-KEPT = {"errors", "no answer", "writes lost", "dirty", "no hits"}
+KEPT = {"errors", "no answer", "writes lost", "dirty", "stale", "at rest", "no hits"}
 STRIDE = "7"  # of the steps of a save, at which a writer is killed
 FAULTY = 0.5  # seconds that a fault lasts
 BETWEEN = 0.2  # seconds between two faults
