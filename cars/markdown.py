@@ -15,7 +15,8 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-# Called with the target of a link in a text; returns its URL on the site.
+# Called with the target of a link or an image in a text; returns its URL on the site, or "" if
+# only its text is to be shown.
 Link = Callable[[str], str]
 # Called with the text, target and title of a link that is a paragraph by itself; returns the HTML
 # in its place, or None to leave it a link.
@@ -58,14 +59,32 @@ def render(path: Path, link: Link | None = None, include: Include | None = None)
         kept.append(token)
         position += 1
     for token in kept:
-        for child in token.children or ():
-            if child.type == "link_open" and link:
-                child.attrSet("href", link(str(child.attrGet("href"))))
+        if token.children and link:
+            token.children = _linked(token.children, link)
     markdown.add_render_rule("table_open", lambda *args: '<div class="scroll-x"><table>\n')
     markdown.add_render_rule("table_close", lambda *args: "</table></div>\n")
     markdown.add_render_rule("fence", _fence)
     html = markdown.renderer.render(kept, markdown.options, {})
     return Text(title, mark_safe(html))
+
+
+def _linked(children: list[Token], link: Link) -> list[Token]:
+    """Return `children` with the URLs that `link` gives, without the links that have none."""
+    kept = []
+    dropped = False
+    for child in children:
+        if child.type == "link_open":
+            url = link(str(child.attrGet("href")))
+            child.attrSet("href", url)
+            dropped = not url
+        elif child.type == "image":
+            url = link(str(child.attrGet("src")))
+            child.attrSet("src", url)
+            if not url:
+                child = Token("text", "", 0, content=child.content)
+        if not (dropped and child.type in ("link_open", "link_close")):
+            kept.append(child)
+    return kept
 
 
 def _plain(inline: Token) -> str:

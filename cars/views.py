@@ -11,7 +11,7 @@ from django.urls import reverse_lazy
 from django.views.decorators.http import require_safe
 from django.views.generic import CreateView, DeleteView, UpdateView
 
-from . import listing
+from . import documents, listing
 from .forms import CarForm
 from .insight import source
 from .models import Car
@@ -25,6 +25,16 @@ def home(request: HttpRequest) -> HttpResponse:
         "home.html",
         {"car": Car.objects.first(), "excerpts": source.excerpts(), "debug": settings.DEBUG},
     )
+
+
+@require_safe
+def document(request: HttpRequest, name: str) -> HttpResponse:
+    """Show a page of the documentation."""
+    try:
+        text = documents.text(name)
+    except KeyError:
+        raise Http404(f"There is no page {name!r} in the documentation.") from None
+    return render(request, "document.html", {"text": text})
 
 
 @require_safe

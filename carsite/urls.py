@@ -16,6 +16,7 @@ urlpatterns = [
     path("accounts/login/", LoginView.as_view(), name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
+    path("docs/<slug:name>/", views.document, name="document"),
     path("learn/", include("cars.learn.urls")),
     path("watch/", include("cars.insight.watch.urls")),
 ]

@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from cars import documents
 from cars.markdown import Text, render
 
 from . import recorded
@@ -22,6 +23,14 @@ SITE = "http://127.0.0.1:8000/"  # how the texts write the address of this site
 PAGES = (
     "a-fast-page",
     "it-lies",
+    "four-repairs-that-fail",
+    "the-lease",
+    "the-hold",
+    "take-a-rule-out",
+    "what-signals-miss",
+    "pull-the-plug",
+    "yours",
+    "still-stale",
 )
 
 
@@ -71,7 +80,7 @@ def link(target: str) -> str:
     for each in pages():
         if name == each.path.name:
             return reverse("learn:page", args=[each.slug]) + hash_ + anchor
-    return target
+    return documents.link(target.removeprefix("../"))
 
 
 def include(text: str, target: str, title: str) -> SafeString | None:
@@ -79,7 +88,13 @@ def include(text: str, target: str, title: str) -> SafeString | None:
     path = Path(target)
     if path.suffix == ".json":
         run = recorded.run(path.stem)
-        context = {"picture": picture_of(run), "title": text, "live": live_url(run), "from": "1"}
+        context = {
+            "picture": picture_of(run),
+            "title": text,
+            "live": live_url(run),
+            "from": "1",
+            "folded": bool(run.without),  # a page shows many of these
+        }
         return SafeString(render_to_string("learn/_recorded.html", context))
     if path.suffix == ".py" and title:
         source = source_of(title)

@@ -71,7 +71,7 @@ def source_of(name: str) -> Source:
 
     Raises ValueError if there is none.
     """
-    thing = _find(name)
+    thing = inspect.unwrap(_find(name))
     lines = dedent(inspect.getsource(thing)).rstrip().splitlines()
     path = Path(inspect.getsourcefile(thing) or "").relative_to(settings.BASE_DIR)
     short = name.removeprefix(f"{thing.__module__}.")

@@ -19,7 +19,7 @@ PAGES = [
     BASE / "SECURITY.md",
     *sorted(BASE.glob("docs/*.md")),
 ]
-PAGES += BASE.glob("benchmarks/README.md")
+PAGES += [*BASE.glob("docs/learn/*.md"), *BASE.glob("benchmarks/README.md")]
 # The container image leaves these out, so that there links to them lead nowhere.
 LEFT_OUT = ("benchmarks", "docs/screenshots", ".github", "Dockerfile", "docker-compose.yml")
 LEFT_OUT = tuple(BASE / name for name in LEFT_OUT if not (BASE / name).exists())

@@ -9,10 +9,12 @@ from django.test import TestCase, override_settings
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 
+from cars import documents
 from cars.learn import pages, recorded
 from cars.learn.picture import picture_of, source_of
-from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS
+from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
 from cars.markdown import render
+from cars.tests.recipe.test_docs import exceptions_to_never_stale
 
 TEXTS = [pages.FOLDER / "README.md", *(page.path for page in pages.pages())]
 LINKS = re.compile(r"^\[([^\]]+)\]\((\S+?)(?: \"([^\"]+)\")?\)$", re.MULTILINE)
@@ -52,7 +54,14 @@ class TextTests(TestCase):
 
     def test_every_run_of_the_tutorial_is_shown_by_a_page(self):
         shown = {Path(t).stem for path in TEXTS for _, t, _ in LINKS.findall(path.read_text())}
-        self.assertLessEqual(shown & set(RUNS), set(RUNS))
+        self.assertLessEqual({*RUNS, *map(without_name, RULE_CASES)}, shown)
+
+    def test_the_last_page_names_every_exception_and_no_other_one(self):
+        rows = re.findall(
+            r"^\| [^|]+ \| (.+) \|$", pages.page("still-stale").path.read_text(), re.M
+        )
+        named = {name.partition(":")[0] for row in rows[1:] for name in row.split(", ")}
+        self.assertEqual(named, {n.lower() for n in exceptions_to_never_stale()})
 
     def test_every_address_of_this_site_in_a_text_answers(self):
         for path in TEXTS:
@@ -85,10 +94,11 @@ class PageTests(TestCase):
 
     def test_a_run_is_drawn_with_every_step_and_its_wrong_read(self):
         page = self.client.get("/learn/it-lies/")
-        run = recorded.run("set-on-save")
-        self.assertContains(page, '<li class="step', count=len(run.frames))
+        runs = [recorded.run(name) for name in ("set-on-save", "set-on-save-rollback")]
+        self.assertContains(page, '<li class="step', count=sum(len(run.frames) for run in runs))
         self.assertContains(page, "The next visitor is shown 0, although 1 is committed.")
-        self.assertContains(page, 'class="step reader wrong"', count=1)
+        self.assertContains(page, "The reader is shown 1, which is not committed.")
+        self.assertContains(page, 'class="step reader wrong"', count=3)
 
     def test_the_code_beside_a_run_is_the_code_that_runs(self):
         page = unescape(self.client.get("/learn/it-lies/").content.decode())
@@ -127,6 +137,28 @@ class GridPageTests(TestCase):
                 self.assertIn(pages.lab_url(cell.recipe, cell.case, "", cell.steps), page)
 
 
+class DocumentTests(TestCase):
+    """The documentation on the site."""
+
+    def test_every_page_is_shown_and_every_link_of_it_leads_to_a_page_of_the_site(self):
+        for name in documents.names():
+            with self.subTest(name):
+                page = self.client.get(reverse("document", args=[name]))
+                self.assertContains(page, "<h1>")
+                text = page.context["text"].html
+                for url in re.findall(r'href="(/[^"#]*)', text):
+                    self.assertEqual(self.client.get(url).status_code, 200, url)
+
+    def test_every_link_of_the_tutorial_to_a_heading_leads_to_one(self):
+        for page in pages.pages():
+            for url, anchor in re.findall(r'href="(/docs/[^"#]*)#([^"]+)"', page.text().html):
+                with self.subTest(page.slug, url=url, anchor=anchor):
+                    self.assertContains(self.client.get(url), f'id="{anchor}"')
+
+    def test_a_document_that_does_not_exist_is_a_404(self):
+        self.assertEqual(self.client.get("/docs/nothing/").status_code, 404)
+
+
 class MarkdownTests(TestCase):
     def rendered(self, text, **options):
         with NamedTemporaryFile("w", suffix=".md") as file:
@@ -148,6 +180,13 @@ class MarkdownTests(TestCase):
     def test_links_are_given_to_the_site(self):
         text = self.rendered("# T\n\nSee [a](b.md#c).\n", link=lambda target: f"/x/{target}")
         self.assertIn('<a href="/x/b.md#c">a</a>', text.html)
+
+    def test_a_link_without_a_url_on_the_site_is_only_its_text(self):
+        text = self.rendered(
+            "# T\n\n[`a`](b.py) ![pic](c.png) [d](e)\n",
+            link=lambda target: target if target == "e" else "",
+        )
+        self.assertEqual(text.html.strip(), '<p><code>a</code> pic <a href="e">d</a></p>')
 
     def test_a_link_that_is_a_paragraph_can_be_replaced(self):
         def include(text, target, title):
