@@ -1,7 +1,8 @@
 """The faults: what the site does while one of its servers fails.
 
 run        one fault, from the start of its servers to its figures
-catalogue  the faults, and how each begins and ends
+catalogue  the faults
+breaking   how each begins and ends
 stage      the servers and the site of a run
 database   the database of a run, and a direct way to its rows
 proxy      stands between the site and a Memcached, and answers wrong on demand

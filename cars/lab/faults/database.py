@@ -16,6 +16,7 @@ from cars.lab import servers
 VENDORS = ["SQLite", "PostgreSQL"]
 ROWS = 60
 MAKE = "Faulty"  # of all cars of a run; their model is their version
+KEY_PREFIX = "faults"
 SELECT = "SELECT id, model FROM cars_car"
 UNAVAILABLE = (psycopg.Error, sqlite3.OperationalError)
 
@@ -90,6 +91,7 @@ def environ_of(database: Database, addresses: list[str], path: str = "") -> dict
         "DJANGO_SECRET_KEY": "of a site that lives for a minute, on this machine alone",
         "DJANGO_ALLOWED_HOSTS": "localhost",
         "DATABASE_URL": database.url,
+        "CACHE_KEY_PREFIX": KEY_PREFIX,
         "MEMCACHED_SERVERS": ",".join(addresses),
         "PYTHONWARNINGS": "ignore::UserWarning",  # static files were not collected
         "PYTHONPATH": os.pathsep.join(folders),

@@ -42,16 +42,10 @@ def run(
     """
     tell("start")
     with stage(database, fault.servers, fault.by_proxy, fault.absent) as servers:
-        return run_on(servers, fault, pace, tell)
+        return _run_on(servers, fault, pace, tell)
 
 
-def run_on(
-    stage: Stage,
-    fault: Fault,
-    pace: Pace = Pace(),
-    tell: Callable[[str], object] = lambda part: None,
-) -> Figures:
-    """Let the fault happen on a stage, and return the figures."""
+def _run_on(stage: Stage, fault: Fault, pace: Pace, tell: Callable[[str], object]) -> Figures:
     history = History(stage.database.versions(), time.monotonic())
     visitors, readers, watcher = crowd(stage.port, history, stage.database)
 

@@ -12,10 +12,10 @@ import psutil
 
 from cars.lab import servers
 
-from .database import Database, environ_of, run_module
+from .database import KEY_PREFIX, Database, environ_of, run_module
 from .proxy import Proxy
 
-PREFIX = "carsite:1:Car."  # of the keys of the rows, as the site makes them
+PREFIX = f"{KEY_PREFIX}:1:Car."  # of the keys of the rows, as the site makes them
 KINDS = {256: "row", 512: "lease", 1024: "holds"}  # by Memcached's flags
 
 

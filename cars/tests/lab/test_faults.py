@@ -15,14 +15,17 @@ from django.db import connection
 from django.test import SimpleTestCase, tag
 
 from cars.lab import servers
-from cars.lab.faults import catalogue, table
+from cars.lab.faults import breaking, table
 from cars.lab.faults.catalogue import FAULTS
-from cars.lab.faults.database import databases
+from cars.lab.faults.database import databases, model_of
 from cars.lab.faults.figures import Pair, Times, figures
 from cars.lab.faults.history import MISSING, History, Page, Read
+from cars.lab.faults.killed import Steps
 from cars.lab.faults.proxy import Mode, Proxy
-from cars.lab.faults.rest import Rest
+from cars.lab.faults.rest import Rest, look_at_rest
 from cars.lab.faults.run import SHORT, run
+from cars.lab.faults.stage import stage
+from cars.lab.faults.visitors import Visitor
 
 ROW = 1
 
@@ -173,6 +176,46 @@ class FiguresTests(SimpleTestCase):
         self.assertNotIn("old", text)
 
 
+class RestTests(SimpleTestCase):
+    """What is found when nobody writes any more. The database has version 2 of the row."""
+
+    def look(self, shown=2, entries=(), **options):
+        stage = mock.Mock(workers=lambda: ["one"])
+        stage.database.versions.return_value = {ROW: 2}
+        stage.entries.side_effect = lambda rows: {ROW: list(entries)} if rows else {}
+        reader = mock.Mock()
+        reader.read.return_value = Read(ROW, shown, 0, 1, True, "7")
+        history = History({ROW: 2}, begun=0)
+        return look_at_rest(stage, history, reader, patient=False, **options)
+
+    def test_a_page_that_shows_another_version_is_stale(self):
+        self.assertEqual(list(self.look(shown=1).stale), [ROW])
+        self.assertEqual(self.look().stale, {})
+
+    def test_a_row_in_the_cache_that_has_another_version_is_stale(self):
+        old, new = (b"packed v000000%d" % version for version in (1, 2))
+        self.assertEqual(list(self.look(entries=[("row", old)]).stale), [ROW])
+        self.assertEqual(self.look(entries=[("row", new)]).stale, {})
+        self.assertEqual(self.look(entries=[("row", old)], pages_only=True).stale, {})
+
+    def test_leases_and_holds_are_counted(self):
+        self.assertEqual(self.look(entries=[("lease", b"token")]).left, {"lease": 1})
+
+
+class StepsTests(SimpleTestCase):
+    """At which step a writer is killed."""
+
+    def test_there_is_a_step_before_and_after_each_call_and_the_last_one_kills(self):
+        for last, calls in ((1, 0), (2, 1), (3, 1)):
+            done = []
+            steps = Steps(last)
+            with self.subTest(last), mock.patch("os.kill", side_effect=InterruptedError):
+                with self.assertRaises(InterruptedError):
+                    steps.around(done.append)("first")
+                    steps.around(lambda what: None)("second")
+                self.assertEqual(len(done), calls)
+
+
 @skipUnless(servers.has_memcached(), "no memcached on the PATH")
 class ProxyTests(SimpleTestCase):
     """What a client gets from the proxy."""
@@ -306,10 +349,10 @@ class FaultTests(SimpleTestCase):
         faults = [f for f in FAULTS.values() if f.vendor in ("", self.VENDOR) and chosen(f)]
 
         @contextmanager
-        def in_turn(stage, history):
+        def in_turn(on, history):
             for fault in faults:
                 seen = len(history.pages)
-                with fault.do(stage, history):
+                with fault.do(on, history):
                     time.sleep(FAULTY)
                 with self.subTest(fault.name):
                     self.check_pages(fault, history.pages[seen:])
@@ -325,6 +368,15 @@ class FaultTests(SimpleTestCase):
         if not fault.breaks_database:
             errors = [p for p in pages if p.status >= 500 or p.status == 0]
             self.assertEqual([p for p in errors if p.status not in allowed], [])
+
+    def test_it_sees_what_stands_in_the_cache(self):
+        with stage(self.database) as on:
+            (row, *_) = self.database.versions()
+            self.assertEqual(on.entries([row]), {})
+            Visitor(on.port).get("car", f"/cars/{row}/")
+            ((kind, data),) = on.entries([row])[row]
+        self.assertEqual(kind, "row")
+        self.assertIn(model_of(self.database.versions()[row]).encode(), data)
 
     def test_the_server_fails(self):
         special = ("by_proxy", "absent", "kills", "breaks_database")
@@ -343,7 +395,7 @@ class FaultTests(SimpleTestCase):
         self.check(lambda fault: fault.servers == 3)
 
     def test_a_process_is_killed(self):
-        with mock.patch.object(catalogue, "STRIDE", STRIDE):
+        with mock.patch.object(breaking, "STRIDE", STRIDE):
             self.check(lambda fault: fault.kills)
 
     def test_the_database_fails(self):
