@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 import psutil
 from django.conf import settings
+from django.utils.functional import cached_property
 
 from .changes import Mutant
 from .recording import Recording, set_up
@@ -115,7 +116,7 @@ def apply(module: str, source: str) -> None:
     codes = {
         found.co_qualname: found for found in _codes(compile(source, str(code.__file__), "exec"))
     }
-    for owner, function in _functions(code):
+    for owner, function in functions_of(code):
         new = codes[function.__qualname__]
         if new.co_freevars == function.__code__.co_freevars:
             function.__code__ = new
@@ -131,20 +132,25 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _functions(owner: ModuleType | type) -> Iterator[tuple[ModuleType | type, FunctionType]]:
+def functions_of(owner: ModuleType | type) -> Iterator[tuple[ModuleType | type, FunctionType]]:
     """Yield the functions that are written in a module, also in its classes, and their owners."""
     name = owner.__name__ if isinstance(owner, ModuleType) else owner.__module__
     for found in list(vars(owner).values()):
-        value: Any = (
-            found.fget if isinstance(found, property) else getattr(found, "__func__", found)
-        )
+        value = _inside(found)
         if getattr(value, "__module__", "") != name:
             continue
         if isinstance(value, type) and isinstance(owner, ModuleType):
-            yield from _functions(value)
+            yield from functions_of(value)
         elif isinstance(function := inspect.unwrap(value), FunctionType):
             if function.__code__.co_filename == sys.modules[name].__file__:
                 yield owner, function
+
+
+def _inside(found: Any) -> Any:
+    """Return the function of a property or a method, and anything else as it is."""
+    if isinstance(found, property):
+        return found.fget
+    return found.func if isinstance(found, cached_property) else getattr(found, "__func__", found)
 
 
 # Watching

@@ -107,6 +107,7 @@ class Command(BaseCommand):
             return Recording.read(path)
         self.stdout.write("Running the tests once, under coverage ...")
         recording = recorded(labels)
+        self.stdout.write(f"{len(recording.seconds)} tests pass without a mutant.")
         if path:
             recording.write(path)
         return recording

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent
@@ -18,9 +19,9 @@ from cars.caching import entries
 from cars.caching.entries import TICK, Holds
 from cars.lab.mutants.changes import drawn, mutants_of
 from cars.lab.mutants.recording import Recording
-from cars.lab.mutants.results import Results, read_results
-from cars.lab.mutants.trial import Outcome, apply, watched
-from cars.management.commands.mutants import kept
+from cars.lab.mutants.results import RESULTS, Results, equivalent, read_results
+from cars.lab.mutants.trial import Outcome, apply, functions_of, watched
+from cars.management.commands.mutants import MODULES, kept
 
 ENTRIES = Path(entries.__file__)
 MIN_FOR_MAX = "entries.Holds.timeout: max(self.deadlines.values()) -> min(self.deadlines.values())"
@@ -104,6 +105,14 @@ class TrialTests(SimpleTestCase):
             with patch.object(entries.time, "time", return_value=0):
                 self.assertEqual(Holds({"a": 1, "b": 2}).timeout, seconds + TICK)
 
+    def test_each_function_that_has_mutants_can_be_given_their_code(self):
+        for module in MODULES:
+            code = import_module(f"cars.caching.{module}")
+            known = tuple(f"{module}.{f.__qualname__}" for _, f in functions_of(code))
+            mutants = mutants_of(module, Path(code.__file__).read_text())
+            names = {mutant.name.partition(":")[0] for mutant in mutants}
+            self.assertEqual([name for name in names if not name.startswith(known)], [])
+
     def test_a_mutant_is_killed_by_the_test_that_fails(self):
         def fail():
             os.write(1, b"FAIL: test_one (cars.tests.Tests.test_one)\n")
@@ -166,6 +175,11 @@ class ResultsTests(SimpleTestCase):
         new = Results(9, "abc", 7, 3)
         found = kept(self.file, new, self.mutants, again=True)
         self.assertEqual([outcome for outcome, _ in found.values()], [Outcome.KILLED])
+
+    def test_the_committed_list_has_no_survivor_and_each_equivalent_mutant_its_reason(self):
+        results = read_results(RESULTS)
+        self.assertEqual(results.of(Outcome.SURVIVED), [])
+        self.assertLessEqual(set(results.of(Outcome.EQUIVALENT)), equivalent())
 
 
 class CommandTests(SimpleTestCase):

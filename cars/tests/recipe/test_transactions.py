@@ -1,11 +1,13 @@
 """How holds end, for each way in which a transaction can end."""
 
 import logging
+from types import SimpleNamespace
 from unittest.mock import patch
 
 from django.db import DatabaseError, connection, connections, transaction
+from django.test import SimpleTestCase
 
-from cars.caching import protocol
+from cars.caching import protocol, transactions
 from cars.caching.entries import Holds
 from cars.caching.transactions import TRANSACTION, Transaction
 from cars.tests.support.other_clients import (
@@ -21,6 +23,13 @@ from cars.tests.support.zoo.models import Plain
 
 class Undone(Exception):
     """Raised to roll a block back."""
+
+
+class DriverTests(SimpleTestCase):
+    def test_a_driver_that_does_not_tell_of_transactions_is_in_none(self):
+        driver = {"vendor": "mysql", "connection": object(), "autocommit": True}
+        connection = SimpleNamespace(in_atomic_block=False, **driver)
+        self.assertFalse(transactions.in_transaction(connection))
 
 
 class CommitTests(ClientsTestCase):
