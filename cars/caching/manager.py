@@ -7,13 +7,16 @@ from typing import Any, Self
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
 from django.db import NotSupportedError, models, router
-from django.db.models.sql import Query
+from django.db.models.query import ModelIterable
 
 from . import checks, protocol, transactions
 from .queryset import CacheQuerySet, holding_class
 from .registry import CachedModel, Config, cached_model
 
 _PLAIN = models.Manager.get_queryset  # returns all rows
+
+# The methods of a QuerySet that decide which instances `get` returns.
+_READS = ("__iter__", "_fetch_all", "_filter_or_exclude", "filter", "get", "iterator")
 
 
 class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore[misc]  # dynamic
@@ -28,12 +31,20 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
     """
 
     instance: Any = None  # the instance whose related manager this is
+    _is_plain = True  # its QuerySets return all rows, as Django makes their instances
 
     def __init__(
         self, timeout: int | None = 3600, prefix: str = "", cache: str = "default"
     ) -> None:
         super().__init__()
         self.config = Config(timeout, prefix, cache)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        queryset_class = cls._queryset_class
+        has_own_init = queryset_class.__init__ is not models.QuerySet.__init__
+        reads_plainly = cls.get_queryset is _PLAIN and reads_as_django(queryset_class)
+        cls._is_plain = reads_plainly and not has_own_init
 
     @classmethod
     def from_queryset(
@@ -52,7 +63,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
 
         Raises what `get(pk=pk)` raises: DoesNotExist, and ValueError for an invalid pk.
         """
-        has = None if type(self).get_queryset is _PLAIN else self._filter()
+        has = None if self._is_plain else self._filter()
         if not _is_none(pk):
             cached = self._cached()
             instance = transactions.read_one(cached, cached.key(pk), pk)
@@ -66,7 +77,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         One round trip for the hits and, if there are misses, one SELECT for all of them. Raises
         ValueError for an invalid pk.
         """
-        has = None if type(self).get_queryset is _PLAIN else self._filter()
+        has = None if self._is_plain else self._filter()
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
         found = transactions.read_many(cached, {key: pk for pk, key in keys.items()})
@@ -119,9 +130,9 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         if isinstance(field, models.ForeignKey) and hasattr(self, "core_filters"):
             if not self.instance._is_pk_set():
                 self.get_queryset()  # raises Django's error
-            if is_plain(super(type(self), self).get_queryset().query):
+            if is_plain(super(type(self), self).get_queryset()):
                 return self._refers
-        elif is_plain(self.get_queryset().query):
+        elif is_plain(self.get_queryset()):
             return None
         managers = (m for m in self.model._meta.managers if isinstance(m, CacheManager))
         name = next((m.name for m in managers if not has_own_queryset(m)), None)
@@ -153,8 +164,16 @@ def has_own_queryset(manager: models.Manager[Any]) -> bool:
     return type(manager).get_queryset is not _PLAIN
 
 
-def is_plain(query: Query) -> bool:
-    """Does `query` select all rows of its model, with their columns and nothing else?"""
+def reads_as_django(queryset_class: type[models.QuerySet[Any, Any]]) -> bool:
+    """Does the class leave it to Django which instances `get` returns?"""
+    return all(getattr(queryset_class, n) is getattr(models.QuerySet, n) for n in _READS)
+
+
+def is_plain(queryset: models.QuerySet[Any, Any]) -> bool:
+    """Does `queryset` return all rows of its model as its instances, with nothing else?"""
+    query = queryset.query
+    if not reads_as_django(type(queryset)) or queryset._iterable_class is not ModelIterable:
+        return False
     return not (
         query.where
         or query.is_sliced

@@ -1,11 +1,14 @@
 """Managers that leave rows out or change them: they return what `get` returns, or refuse."""
 
 from django.db import NotSupportedError
+from django.db.models import QuerySet
+from django.db.models.query import ModelIterable
 from django.test import TestCase
 
+from cars.caching import CacheManager
 from cars.tests.support.assertions import run
 from cars.tests.support.caches import empty_cache
-from cars.tests.support.zoo.models import Club, Keeper, Letter, Membership, Pet, Tag
+from cars.tests.support.zoo.models import Club, Keeper, Letter, Membership, Pet, Plain, Tag
 
 
 class ReverseForeignKeyTests(TestCase):
@@ -115,3 +118,41 @@ class RefusedTests(TestCase):
         Letter.objects.cache(letter.pk)
         Letter.kept.filter(pk=letter.pk).update(name="new")
         self.assertEqual(Letter.objects.cache(letter.pk).name, "new")
+
+
+class OtherQuerySetTests(TestCase):
+    """A QuerySet that returns other instances than Django's, as django-polymorphic's does."""
+
+    def cache(self, queryset_class):
+        manager = CacheManager.from_queryset(queryset_class)()
+        manager.model = Plain
+        return manager.cache(Plain.objects.create(name="a").pk)
+
+    def test_one_with_an_iterable_of_its_own_is_refused(self):
+        class OtherIterable(ModelIterable):
+            pass
+
+        class Other(QuerySet):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self._iterable_class = OtherIterable
+
+        with self.assertRaisesMessage(NotSupportedError, "use Plain.objects.cache()"):
+            self.cache(Other)
+
+    def test_one_with_a_reading_method_of_its_own_is_refused(self):
+        for name in ("get", "filter", "_filter_or_exclude", "iterator", "_fetch_all", "__iter__"):
+            other = type("Other", (QuerySet,), {name: lambda self, *args, **kwargs: None})
+            with self.subTest(name), self.assertRaises(NotSupportedError):
+                self.cache(other)
+
+    def test_one_that_only_keeps_something_of_its_own_is_read_through_the_cache(self):
+        class Noting(QuerySet):
+            def __init__(self, *args, **kwargs):
+                super().__init__(*args, **kwargs)
+                self.noted = []
+
+            def newest(self):
+                return self.order_by("-pk")
+
+        self.assertEqual(self.cache(Noting).name, "a")
