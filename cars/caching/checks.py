@@ -1,7 +1,7 @@
 """System checks: what is missing in the project, what can't be covered, and what to do instead."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 from typing import Any
 
@@ -9,8 +9,8 @@ from django.apps import apps
 from django.conf import settings
 from django.core.cache import caches
 from django.core.cache.backends.dummy import DummyCache
-from django.core.checks import CheckMessage, Error, Warning, register
-from django.db import connections
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.db import connections, router
 from django.db.models import Manager, Model, deletion
 
 from .backends import LocalMemoryCache, MemcachedCache
@@ -28,6 +28,7 @@ def register_all() -> None:
     """Register the checks with Django; those of production run with `check --deploy` only."""
     register(check)
     register(check_production, deploy=True)
+    register(check_tables, Tags.database, deploy=True)
 
 
 def check(**kwargs: Any) -> list[CheckMessage]:
@@ -42,6 +43,22 @@ def check(**kwargs: Any) -> list[CheckMessage]:
 def check_production(**kwargs: Any) -> list[CheckMessage]:
     """Return what production needs: a cache that all processes share, and that can swap."""
     return [*_caches(Error)]
+
+
+def check_tables(databases: Collection[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Return which of `databases` have no table for what is owed: for `check --database ALIAS`."""
+    table = apps.get_model("caching", "Owed")._meta.db_table
+    return [
+        Error(
+            f"The database {alias!r} has no table {table}: what a writer can't tell Memcached is "
+            "lost, and the old row is served.",
+            hint=f"Run: manage.py migrate caching --database {alias}",
+            id="caching.E013",
+        )
+        for alias in databases or ()
+        if any(router.allow_migrate_model(alias, model) for model in cached_models())
+        if table not in connections[alias].introspection.table_names()
+    ]
 
 
 def check_installation(model: type[Model]) -> list[CheckMessage]:
