@@ -43,7 +43,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         super().__init_subclass__(**kwargs)
         queryset_class = cls._queryset_class
         has_own_init = queryset_class.__init__ is not models.QuerySet.__init__
-        reads_plainly = cls.get_queryset is _PLAIN and reads_as_django(queryset_class)
+        reads_plainly = cls.get_queryset is _PLAIN and _reads_as_django(queryset_class)
         cls._is_plain = reads_plainly and not has_own_init
 
     @classmethod
@@ -164,7 +164,7 @@ def has_own_queryset(manager: models.Manager[Any]) -> bool:
     return type(manager).get_queryset is not _PLAIN
 
 
-def reads_as_django(queryset_class: type[models.QuerySet[Any, Any]]) -> bool:
+def _reads_as_django(queryset_class: type[models.QuerySet[Any, Any]]) -> bool:
     """Does the class leave it to Django which instances `get` returns?"""
     return all(getattr(queryset_class, n) is getattr(models.QuerySet, n) for n in _READS)
 
@@ -172,7 +172,7 @@ def reads_as_django(queryset_class: type[models.QuerySet[Any, Any]]) -> bool:
 def is_plain(queryset: models.QuerySet[Any, Any]) -> bool:
     """Does `queryset` return all rows of its model as its instances, with nothing else?"""
     query = queryset.query
-    if not reads_as_django(type(queryset)) or queryset._iterable_class is not ModelIterable:
+    if not _reads_as_django(type(queryset)) or queryset._iterable_class is not ModelIterable:
         return False
     return not (
         query.where

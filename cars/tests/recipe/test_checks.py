@@ -7,7 +7,7 @@ from unittest import mock
 from django.conf import settings
 from django.db import connections, models
 from django.db.models import deletion
-from django.test import SimpleTestCase, override_settings
+from django.test import SimpleTestCase, TestCase, override_settings
 from django.test.utils import isolate_apps
 
 from cars import caching
@@ -261,15 +261,6 @@ class ChecksTests(SimpleTestCase):
             with self.with_backend("django.core.cache.backends.locmem.LocMemCache"):
                 self.assertEqual(messages_of_managers(), ["caching.E009", "caching.W003"])
 
-    def test_a_database_without_the_table_of_what_is_owed_is_an_error_for_production(self):
-        self.assertEqual(checks.check_tables(databases=["default"]), [])
-        names = "django.db.backends.base.introspection.BaseDatabaseIntrospection.table_names"
-        with mock.patch(names, return_value=[]):
-            (message,) = checks.check_tables(databases=["default"])
-            self.assertEqual(checks.check_tables(databases=None), [])
-        self.assertEqual(message.id, "caching.E013")
-        self.assertIn("migrate caching --database default", message.hint)
-
     def test_a_manager_whose_queryset_raises_is_an_error(self):
         class Tenants(CacheManager):
             def get_queryset(self):
@@ -346,3 +337,14 @@ class ChecksTests(SimpleTestCase):
         ):
             with self.subTest(one=one, two=two):
                 self.assertEqual(self.asked(one, two), "")
+
+
+class TablesTests(TestCase):
+    def test_a_database_without_the_table_of_what_is_owed_is_an_error_for_production(self):
+        self.assertEqual(checks.check_tables(databases=["default"]), [])
+        names = "django.db.backends.base.introspection.BaseDatabaseIntrospection.table_names"
+        with mock.patch(names, return_value=[]):
+            (message,) = checks.check_tables(databases=["default"])
+            self.assertEqual(checks.check_tables(databases=None), [])
+        self.assertEqual(message.id, "caching.E013")
+        self.assertIn("migrate caching --database default", message.hint)
