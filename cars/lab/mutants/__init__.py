@@ -2,7 +2,7 @@
 
 changes        all mutants of a module, each with its name, and the draw by a seed
 recording      which tests reach which lines: the tests run once, under coverage
-trial          runs the tests that reach a mutant, in a copy of the project, with a time limit
+trial          runs the tests that reach a mutant, in a forked process, with a time limit
 results        the committed list: reads and writes it
 results.txt    what became of each mutant that was drawn
 equivalent.txt the mutants that no test can notice, each with the reason

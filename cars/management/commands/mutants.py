@@ -77,7 +77,8 @@ class Command(BaseCommand):
         file = file or RESULTS
         if connection.vendor != "sqlite":
             raise CommandError(
-                "This needs SQLite, which is copied with a process: no DATABASE_URL."
+                "This needs SQLite, whose databases in memory are copied with a process. "
+                "Unset DATABASE_URL."
             )
         tqdm.monitor_interval = 0  # no thread, since processes are forked
         mutants = all_mutants(options["modules"] or MODULES)
@@ -153,5 +154,7 @@ def revision() -> str:
     git = ["git", "-C", str(settings.BASE_DIR)]
     log = [*git, "log", "-1", "--format=%h", "--", str(RECIPE)]
     found = subprocess.run(log, capture_output=True, text=True).stdout.strip()
+    if not found:
+        return "unknown"
     changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", str(RECIPE)]).returncode
     return f"{found} and changes" if changed else found
