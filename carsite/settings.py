@@ -69,10 +69,10 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "carsite.probes.ProbesMiddleware",
-    "cars.errors.ReadableMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "cars.errors.ReadableMiddleware",
     "cars.insight.lookups.LookupsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "cars.errors.CommonMiddleware",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import time
@@ -107,6 +108,25 @@ class Stack:
             capture_output=True,
         )
         os.kill(json.loads(state.stdout), 9)
+
+    def unconfined(self) -> list[str]:
+        """Return the containers with a disk to write to, capabilities, or privileges to gain."""
+        form = "{{.Name}} {{.HostConfig.ReadonlyRootfs}} {{.HostConfig.CapDrop}} "
+        form += "{{.HostConfig.SecurityOpt}} {{.HostConfig.Memory}}"
+        found = subprocess.run(
+            [
+                "docker",
+                "inspect",
+                "--format",
+                form,
+                *self.compose("ps", "--quiet", "--all").split(),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        confined = re.compile(r"\S+ true \[ALL\] \[no-new-privileges:true\] [1-9]\d*")
+        return [line for line in found.stdout.splitlines() if not confined.fullmatch(line)]
 
     @contextmanager
     def memcached_stopped(self) -> Iterator[None]:

@@ -49,6 +49,8 @@ class Command(BaseCommand):
         try:
             with running() as stack:
                 self.say(f"The stack is up: {stack.webs} web containers, port {stack.port}.")
+                if unconfined := stack.unconfined():
+                    raise RuntimeError(f"not confined: {', '.join(unconfined)}")
                 self.try_pages(stack)
                 for name in faults or FAULTS:
                     record = self.try_fault(stack, name, seconds)

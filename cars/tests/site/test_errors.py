@@ -26,7 +26,9 @@ class ErrorPageTests(TestCase):
         self.client.force_login(User.objects.create_superuser("root"))
         for url in ("/cars/?q=%00", "/cars/%00/", "/admin/cars/car/?origin__exact=a%00"):
             with self.subTest(url):
-                self.assertPage(self.client.get(url), 400, "Bad request")
+                page = self.client.get(url)
+                self.assertPage(page, 400, "Bad request")
+                self.assertIn("Content-Security-Policy", page.headers)
 
     def test_a_form_in_another_encoding_is_read_as_utf_8(self):
         form = "username=é".encode("utf-16")

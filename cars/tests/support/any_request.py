@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from django.urls import URLPattern, URLResolver, get_resolver
 from hypothesis import strategies as st
@@ -99,7 +99,7 @@ bodies = (
             + [f"{MULTIPART}; charset=utf-16", "multipart/form-data", "multipart/x; boundary=", "é"]
         ),
     )
-    | st.sampled_from(list(LARGE)).map(LARGE.__getitem__)
+    | st.sampled_from(list(LARGE))
 )
 headers = st.dictionaries(
     st.sampled_from(
@@ -116,19 +116,21 @@ headers = st.dictionaries(
 
 @dataclass
 class AnyRequest:
-    """A request, as a server hands it to the site: `path` and `query` are raw bytes."""
+    """A request, as a server hands it to the site: `path` and `query` are raw bytes.
+
+    `form` is a body with its content type, or the name of one in LARGE.
+    """
 
     method: str
     path: bytes
     query: bytes
-    body: bytes
-    content_type: str
+    form: tuple[bytes, str] | str = (b"", "")
     headers: dict[str, str] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        url = quote(self.path) + (f"?{self.query.decode('latin-1')}" if self.query else "")
-        body = self.body if len(self.body) < 500 else f"{len(self.body)} bytes"
-        return f"{self.method} {url} {self.headers} {self.content_type} {body!r}"
+    @property
+    def body(self) -> tuple[bytes, str]:
+        """The body and its content type."""
+        return LARGE[self.form] if isinstance(self.form, str) else self.form
 
 
 @st.composite
@@ -152,7 +154,7 @@ def requests_for(
     paths: st.SearchStrategy[bytes], queries: st.SearchStrategy[bytes]
 ) -> st.SearchStrategy[AnyRequest]:
     return st.builds(
-        lambda method, path, query, body, headers: AnyRequest(method, path, query, *body, headers),
+        AnyRequest,
         st.sampled_from(["GET"] * 6 + ["POST"] * 6 + METHODS),
         paths,
         queries,
@@ -166,7 +168,7 @@ requests = st.one_of(
     requests_for(odd_paths(), st.just(b"") | queries),
     requests_for(paths(r"^/admin/\w+/\w+/$"), controlled.map(encoded)),
     st.builds(
-        lambda asked, more: AnyRequest("GET", asked[0], encoded([asked[1:], *more]), b"", ""),
+        lambda asked, more: AnyRequest("GET", asked[0], encoded([asked[1:], *more])),
         lookups,
         controlled,
     ),
