@@ -1,6 +1,7 @@
 """The admin for cars: which cars are cached, and actions that change this. Accounts below."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,27 +10,28 @@ from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
-from django.core.cache import cache
 from django.db.models import F, QuerySet
 from django.db.models.functions import Round
 from django.http import HttpRequest
 from django.utils import timezone
 
 from .admin_site import StrictAdmin
-from .caching.inspection import inspect
+from .caching.entries import State
+from .caching.inspection import inspect, inspect_many
 from .models import Car
 
 BATCH = 500  # cars that "Put into the cache" has in memory at a time
 
 
 class CarChangeList(ChangeList):
-    """A page of the list, with `is_cached` on each car; one `get_many` for all of them."""
+    """A page of the list, with `standing` on each car: what stands under its key."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        cached = cache.get_many([car.key() for car in self.result_list])
-        for car in self.result_list:
-            car.is_cached = car.key() in cached
+        cars = list(self.result_list)
+        for car, standing in zip(cars, inspect_many(cars), strict=True):
+            car.standing = standing
+        self.result_list = cars
 
 
 class NamedFilter(admin.AllValuesFieldListFilter):
@@ -92,21 +94,23 @@ class CarAdmin(StrictAdmin):
     def name(self, car: Car) -> str:
         return str(car)
 
-    @admin.display(description="cached?", boolean=True)
-    def cached(self, car: Car) -> bool:
-        return car.is_cached
+    @admin.display(description="in the cache")
+    def cached(self, car: Car) -> str:
+        return car.standing.state
 
     @admin.action(description="Remove from the cache", permissions=["change"])
     def remove_from_cache(self, request: HttpRequest, queryset: QuerySet) -> None:
         pks = list(queryset.values_list("pk", flat=True))
-        self._done(request, Car.objects.forget(pks), "removed from the cache")
+        count = Car.objects.forget(pks)
+        self._done(request, count, "removed from the cache", self._states(pks))
 
     @admin.action(description="Put into the cache", permissions=["change"])
     def put_into_cache(self, request: HttpRequest, queryset: QuerySet) -> None:
         pks = list(queryset.values_list("pk", flat=True))
         for start in range(0, len(pks), BATCH):
             Car.objects.cache_many(pks[start : start + BATCH])
-        self._done(request, len(pks), "put into the cache")
+        states = self._states(pks)
+        self._done(request, states[State.ROW], "put into the cache", states)
 
     @admin.action(description="Reduce the price by 10 %%", permissions=["change"])
     def mark_down(self, request: HttpRequest, queryset: QuerySet) -> None:
@@ -115,9 +119,26 @@ class CarAdmin(StrictAdmin):
         count = priced.update(price=Round(F("price") * Decimal("0.9"), precision=2))
         self._done(request, count, "reduced in price")
 
-    def _done(self, request: HttpRequest, count: int, done: str) -> None:
-        noun = "car was" if count == 1 else "cars were"
-        self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)
+    def _states(self, pks: list[int]) -> Counter[State]:
+        """Return how many of the cars have which state in the cache."""
+        states: Counter[State] = Counter()
+        for start in range(0, len(pks), BATCH):
+            cars = [Car(pk=pk) for pk in pks[start : start + BATCH]]
+            states.update(standing.state for standing in inspect_many(cars))
+        return states
+
+    def _done(
+        self, request: HttpRequest, count: int, done: str, states: Mapping[State, int] | None = None
+    ) -> None:
+        """Say how many cars are done, and of how many the cache doesn't say what it has."""
+        unknown = (states or {}).get(State.NO_ANSWER, 0)
+        if count or not unknown:
+            noun = "car was" if count == 1 else "cars were"
+            self.message_user(request, f"{count} {noun} {done}.", messages.SUCCESS)
+        if unknown:
+            noun = "car" if unknown == 1 else "cars"
+            text = f"The cache does not answer for {unknown} {noun}: they may not have been {done}."
+            self.message_user(request, text, messages.WARNING)
 
 
 admin.site.unregister([User, Group])

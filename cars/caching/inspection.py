@@ -1,6 +1,7 @@
 """What stands under one row's key, looked at from outside: it doesn't count as an access."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import time
 from typing import Any
@@ -9,10 +10,16 @@ from django.core.cache import caches
 from django.db.models import Model
 
 from .backends import LocalMemoryCache, MemcachedCache
+from .backends.client import SafeClient
 from .backends.serde import Serde
 from .entries import STATES, TICK, State, state_of
 from .protocol import setting
 from .registry import concrete, config_of
+
+# The state of an entry, the seconds that it has left, and its size in bytes.
+_Looked = tuple[State, float | None, int | None]
+_NOTHING: _Looked = (State.NOTHING, None, None)
+_UNKNOWN: _Looked = (State.NO_ANSWER, None, None)
 
 BY_FLAGS = {flag: STATES[kind] for kind, flag in Serde.FLAGS.items()}
 
@@ -50,48 +57,82 @@ def inspect(instance: Model) -> Standing:
     place among those to be evicted, and its last access, as they are. (The server's totals count
     it as one more `get`.)
     """
-    row: Any = instance
-    try:
-        key = row.key()
-    except ValueError:  # without a pk there is no entry
-        return Standing("", State.NOTHING)
-    try:
-        config = config_of(concrete(type(instance)))
+    return inspect_many([instance])[0]
+
+
+def inspect_many(instances: Sequence[Model]) -> list[Standing]:
+    """Return the same for each of `instances`, of one model: one round trip to each server."""
+    if not instances:
+        return []
+    keys = [_key(instance) for instance in instances]
+    found: dict[str, _Looked] = {"": _NOTHING}
+    # The cache doesn't tell when an entry was put, only when it ends.
+    lasts: dict[State, float | None] = {
+        State.LEASE: setting("CACHING_LEASE"),
+        State.HOLDS: setting("CACHING_HOLD") + TICK,
+    }
+    with suppress(Exception):
+        config = config_of(concrete(type(instances[0])))
+        lasts[State.ROW] = config.timeout
         backend = caches[config.cache]
-        look: Callable[..., tuple[State, float | None, int | None]] = _in_local_memory
+        look: Callable[..., dict[str, _Looked]] = _in_local_memory
         if isinstance(backend, MemcachedCache):
             look = _in_memcached
-        state, left, size = look(backend, key)
-        # The cache doesn't tell when an entry was put, only when it ends.
-        lasts = {
-            State.ROW: config.timeout,
-            State.LEASE: setting("CACHING_LEASE"),
-            State.HOLDS: setting("CACHING_HOLD") + TICK,
-        }.get(state)
-    except Exception:
-        return Standing(key, State.NO_ANSWER)
-    age = None if left is None or lasts is None else max(0.0, lasts - left)
+        found |= look(backend, [key for key in keys if key])
+    return [_standing(key, found.get(key, _UNKNOWN), lasts) for key in keys]
+
+
+def _key(instance: Any) -> str:
+    try:
+        key: str = instance.key()
+    except ValueError:  # without a pk there is no entry
+        return ""
+    return key
+
+
+def _standing(key: str, looked: _Looked, lasts: dict[State, float | None]) -> Standing:
+    state, left, size = looked
+    whole = lasts.get(state)
+    age = None if left is None or whole is None else max(0.0, whole - left)
     return Standing(key, state, age, left, size)
 
 
-def _in_memcached(backend: MemcachedCache, key: str) -> tuple[State, float | None, int | None]:
-    """Return the state, the seconds it has left, and its size in bytes."""
-    name = backend.make_and_validate_key(key)
-    answer = backend._cache.server_of(name).raw_command(f"mg {name} f s t u")
-    word, *flags = answer.decode().split()
+def _in_memcached(backend: MemcachedCache, keys: list[str]) -> dict[str, _Looked]:
+    """Return what stands under each of `keys`, without those of a server that doesn't answer."""
+    client = backend._cache
+    found: dict[str, _Looked] = {}
+    by_server: dict[SafeClient, dict[str, str]] = {}
+    for key in keys:
+        name = backend.make_and_validate_key(key)
+        by_server.setdefault(client.server_of(name), {})[key] = name
+    with client.one_deadline():
+        for server, names in by_server.items():
+            commands = [f"mg {name} f s t u" for name in names.values()]
+            answer = server.raw_command("\r\n".join([*commands, "mn"]), "MN\r\n")
+            lines = answer.decode().splitlines()
+            if len(lines) == len(names):
+                found |= zip(names, map(_parse, lines), strict=True)
+    return found
+
+
+def _parse(line: str) -> _Looked:
+    word, *flags = line.split()
     if word == "EN":
-        return State.NOTHING, None, None
+        return _NOTHING
     if word != "HD":
-        return State.NO_ANSWER, None, None
+        return _UNKNOWN
     values = {flag[0]: int(flag[1:]) for flag in flags}
     left = values["t"] if values["t"] >= 0 else None
     return BY_FLAGS.get(values["f"], State.OTHER), left, values["s"]
 
 
-def _in_local_memory(backend: LocalMemoryCache, key: str) -> tuple[State, float | None, int | None]:
+def _in_local_memory(backend: LocalMemoryCache, keys: list[str]) -> dict[str, _Looked]:
     """Return the same; the size is that of what this process keeps."""
-    seen = backend.gets_many([key])[key]
-    if seen.token is None:
-        return State.NOTHING, None, None
-    ends = backend._expire_info.get(backend.make_and_validate_key(key))
-    return state_of(seen.value), ends - time() if ends else None, len(seen.token)
+    found: dict[str, _Looked] = {}
+    for key, seen in backend.gets_many(keys).items():
+        if seen.token is None:
+            found[key] = _NOTHING
+            continue
+        ends = backend._expire_info.get(backend.make_and_validate_key(key))
+        found[key] = (state_of(seen.value), ends - time() if ends else None, len(seen.token))
+    return found

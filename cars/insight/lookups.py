@@ -1,6 +1,7 @@
 """Whether the objects of a page came from the cache or from the database."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
@@ -11,6 +12,16 @@ from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import pluralize
 
 from cars.caching import events
+
+RESULTS = (events.HIT, events.MISS, events.NO_ANSWER)
+EXPLANATIONS = {
+    events.HIT: "read from the cache",
+    events.MISS: "read from the database",
+    events.HELD: "read from the database, because a writer holds it",
+    events.WAITED: "read from the cache, after another reader’s fill",
+    events.GIVEN_UP: "read from the database, because another reader’s fill took too long",
+    events.NO_ANSWER: "read from the database: the cache does not answer",
+}
 
 
 class Covered:
@@ -48,9 +59,18 @@ class Lookup:
         return self.outcome in (events.HIT, events.WAITED)
 
     @property
-    def held(self) -> bool:
-        """Whether a writer held the key, so that the read went to the database."""
-        return self.outcome == events.HELD
+    def result(self) -> str:
+        """The outcome in short: "hit", "miss" or "no answer"."""
+        if self.outcome == events.NO_ANSWER:
+            return self.outcome
+        return events.HIT if self.hit else events.MISS
+
+    @property
+    def explanation(self) -> str:
+        """Where the object came from, and why."""
+        if self.filled:
+            return "read from the database and put into the cache"
+        return EXPLANATIONS[self.outcome]
 
 
 class Lookups:
@@ -84,14 +104,14 @@ class Lookups:
         return self._by_key.get(instance.key())
 
     @property
-    def hits(self) -> int:
-        """The number of objects that came from the cache."""
-        return sum(lookup.hit for lookup in self._by_key.values())
+    def counts(self) -> Counter[str]:
+        """The number of objects by the result of their lookup."""
+        return Counter(lookup.result for lookup in self._by_key.values())
 
     @property
-    def misses(self) -> int:
-        """The number of objects that came from the database."""
-        return len(self._by_key) - self.hits
+    def in_words(self) -> str:
+        """The same in words; "" if nothing was read through the cache."""
+        return in_words(self.counts) if self._by_key else ""
 
     @property
     def page_milliseconds(self) -> float:
@@ -104,13 +124,19 @@ class Lookups:
 
         The time covers all lookups and fills, including the SELECTs of the fills.
         """
-        counted = in_words(self.hits, self.misses)
-        return f'cache;desc="{counted}";dur={self._covered.milliseconds:.2f}'
+        return f'cache;desc="{in_words(self.counts)}";dur={self._covered.milliseconds:.2f}'
 
 
-def in_words(hits: int, misses: int) -> str:
-    """Return both numbers with their nouns, for example "3 hits, 1 miss"."""
-    return f"{hits} hit{pluralize(hits)}, {misses} miss{pluralize(misses, 'es')}"
+def in_words(counts: Mapping[str, int]) -> str:
+    """Return these numbers, by result, with their nouns, for example "3 hits, 1 miss".
+
+    Hits and misses are left out if the cache didn't answer at all.
+    """
+    hits, misses, unanswered = (counts.get(each, 0) for each in RESULTS)
+    words = [f"{hits} hit{pluralize(hits)}", f"{misses} miss{pluralize(misses, 'es')}"]
+    if unanswered:
+        words = [*(words if hits or misses else []), f"{unanswered} without an answer"]
+    return ", ".join(words)
 
 
 class LookupsMiddleware:

@@ -2,6 +2,7 @@
 
 import linecache
 import sys
+from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -12,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 
 from cars.caching import events
 
-from .lookups import Covered, in_words
+from .lookups import Covered, Lookup, in_words
 
 RECIPE = events.__name__.rpartition(".")[0]
 
@@ -30,6 +31,8 @@ TEXTS = {
     events.GIVEN_UP: "miss, another reader’s fill took too long",
     events.FILLED: "written, filled",
     events.EXPIRED: "written, expired",
+    events.NO_ANSWER: "the cache does not answer",
+    events.OWED: "owed: the cache does not answer",
     events.REFUSED: "refused, the entry kept changing",
 }
 AFTER_A_MISS = {
@@ -84,14 +87,12 @@ class ObjectsPanel(Panel):
             row["place"] = f"{relative(path)}:{number}"
             row["code"] = linecache.getline(path, number).strip()
         outcomes = [row["outcome"] for row in self._rows]
-        hits = sum(outcome in (events.HIT, events.WAITED) for outcome in outcomes)
-        reads = sum(outcome in events.LOOKUPS for outcome in outcomes)
+        read = [Lookup(outcome).result for outcome in outcomes if outcome in events.LOOKUPS]
         self.record_stats(
             {
                 "rows": self._rows,
-                "hits": hits,
-                "misses": reads - hits,
-                "written": len(outcomes) - reads,
+                "counts": Counter(read),
+                "written": len(outcomes) - len(read),
                 "milliseconds": self._covered.milliseconds,
             }
         )
@@ -102,7 +103,7 @@ class ObjectsPanel(Panel):
         stats = self.get_stats()
         if not stats.get("rows"):
             return "none"
-        counted = in_words(stats["hits"], stats["misses"])
+        counted = in_words(stats["counts"])
         return f"{counted}, {stats['written']} written" if stats["written"] else counted
 
     @property

@@ -138,7 +138,9 @@ class Watch:
             if item.key.startswith(self._prefix) and (item.expires or now + 1) > now
         ]
         items.sort(key=lambda each: (each["age"] is None, each["age"], each["key"]))
-        return {"count": len(items), "items": items[:SHOWN]}
+        # Of a server that never gave its items, nothing is known: that is no 0.
+        unknown = [w.address for w in self._watchers if w.address not in self._items]
+        return {"count": len(items), "items": items[:SHOWN], "unknown": unknown}
 
     def _describe_item(self, item: server.Item, now: float) -> dict[str, Any]:
         key = item.key.removeprefix(self._prefix)

@@ -162,7 +162,8 @@ function span(seconds) {
 }
 
 function onCached(cached) {
-  at("count").textContent = number.format(cached.count);
+  const unknown = cached.unknown.length > 0;
+  at("count").textContent = cached.count || !unknown ? number.format(cached.count) : "–";
   if (paused) return;
   const rows = cached.items.map((item) => {
     const row = element("tr");
@@ -182,7 +183,8 @@ function onCached(cached) {
   if (!at("cached").contains(document.activeElement)) at("cached").replaceChildren(...rows);
   const more = cached.count - cached.items.length;
   at("more").textContent = more > 0 ? `And ${number.format(more)} older entries.` : "";
-  if (!cached.count) at("more").textContent = "This site has no entries in the cache.";
+  if (unknown) at("more").textContent = `Not known: the entries on ${cached.unknown.join(", ")}.`;
+  else if (!cached.count) at("more").textContent = "This site has no entries in the cache.";
 }
 
 // The connection

@@ -8,8 +8,9 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import TestCase, override_settings
 
+from cars.caching.backends.client import SafeClient
 from cars.caching.entries import ABSENT, Holds, Lease, State, Swap
-from cars.caching.inspection import Standing, inspect
+from cars.caching.inspection import Standing, inspect, inspect_many
 from cars.caching.protocol import setting
 from cars.models import Car
 from cars.tests.support.caches import MemcachedMixin, empty_cache
@@ -53,6 +54,16 @@ class InspectionTests:
         self.assertGreaterEqual(entry.age, 900)  # exact to the second: the extra TICK is counted
         self.assertLess(entry.age, 910)
 
+    def test_many_are_looked_at_together_each_with_its_own_state(self):
+        other = Car.objects.create(make="Volvo")
+        cache.delete(other.key())
+        standing = inspect_many([other, self.car, Car(make="unsaved")])
+        states = [(each.key, each.state) for each in standing]
+        self.assertEqual(
+            states, [(other.key(), State.NOTHING), (self.key, State.ROW), ("", State.NOTHING)]
+        )
+        self.assertEqual(inspect_many([]), [])
+
     def test_nothing_and_another_value_are_told_apart(self):
         cache.delete(self.key)
         self.assertEqual(inspect(self.car), Standing(self.key, State.NOTHING))
@@ -82,6 +93,13 @@ class MemcachedInspectionTests(MemcachedMixin, InspectionTests, TestCase):
             for servers in ([address], [address, address.replace("127.0.0.1", "localhost")]):
                 with override_settings(CACHES=site.caches(servers)):
                     self.assertEqual(inspect(self.car), Standing(self.key, State.NO_ANSWER))
+
+    def test_many_take_one_round_trip(self):
+        cars = [self.car, *(Car.objects.create(make="Volvo") for _ in range(3))]
+        ask = SafeClient.raw_command
+        with patch.object(SafeClient, "raw_command", autospec=True, side_effect=ask) as asked:
+            inspect_many(cars)
+        self.assertEqual(asked.call_count, 1)
 
 
 @in_local_memory

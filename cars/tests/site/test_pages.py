@@ -135,8 +135,8 @@ class DetailTests(PageCase):
         empty_cache()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
         self.assertContains(first, "read from the database and put into the cache")
-        self.assertContains(second, "read from the cache in ")
-        self.assertContains(second, "<strong>1 hit</strong>, <strong>0 misses</strong>")
+        self.assertContains(second, "read from the cache, ")
+        self.assertContains(second, "<strong>1 hit, 0 misses</strong>")
 
     def test_a_hit_costs_no_query(self):
         car = Car.objects.create(make="Toyota")
@@ -280,6 +280,30 @@ class CacheIsDownTests(PageCase):
         for url in urls:
             with self.subTest(url):
                 self.assertEqual(self.client.get(url).status_code, 200)
+
+    def test_the_page_of_a_car_says_that_the_cache_does_not_answer(self):
+        page = self.client.get(self.car.get_absolute_url())
+        self.assertContains(page, "read from the database: the cache does not answer")
+        self.assertContains(page, "1 without an answer")
+        self.assertNotContains(page, "miss")
+
+    def test_the_list_says_so_of_each_car_and_counts_no_misses(self):
+        page = self.client.get("/cars/")
+        self.assertContains(page, '<span class="badge no-answer">no answer</span>')
+        self.assertContains(page, "1 without an answer")
+        self.assertNotContains(page, "miss")
+
+    def test_the_admin_says_so_in_its_list_and_in_what_its_actions_say(self):
+        self.assertContains(self.client.get("/admin/cars/car/"), "no answer")
+        for action in ("remove_from_cache", "put_into_cache"):
+            with self.subTest(action):
+                page = self.client.post(
+                    "/admin/cars/car/",
+                    {"action": action, "_selected_action": [self.car.pk]},
+                    follow=True,
+                )
+                self.assertContains(page, "The cache does not answer for 1 car:")
+                self.assertNotContains(page, "0 cars")
 
     def test_every_page_of_a_car_shows_it(self):
         for url in ("/cars/", self.car.get_absolute_url()):

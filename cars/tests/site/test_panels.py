@@ -19,8 +19,10 @@ from django.utils.html import strip_tags
 from cars.caching import events
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.insight.lookups import Covered
+from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import empty_cache
+from carsite import settings as site
 
 if "debug_toolbar" in settings.INSTALLED_APPS:
     from debug_toolbar.store import get_store
@@ -70,6 +72,12 @@ class ObjectsPanelTests(TestCase):
         [(_, _, time, line)] = self.rows(self.client.get(self.url))
         self.assertRegex(line, r"^cars/views\.py:\d+ car = Car\.objects\.cache\(pk\)$")
         self.assertRegex(time, r"^\d+\.\d\d ms$")
+
+    def test_a_cache_that_does_not_answer_is_no_miss(self):
+        with override_settings(CACHES=site.caches([f"127.0.0.1:{servers.free_port()}"])):
+            page = self.client.get(self.url)
+            self.assertContains(page, "1 without an answer in ")
+            self.assertEqual(self.outcomes(page)[0][1], "the cache does not answer")
 
     def test_a_fill_by_another_reader_that_takes_too_long_is_named(self):
         empty_cache()
