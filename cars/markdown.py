@@ -58,6 +58,11 @@ def render(path: Path, link: Link | None = None, include: Include | None = None)
             continue
         kept.append(token)
         position += 1
+    for opening, inline, closing in zip(kept, kept[1:], kept[2:], strict=False):
+        if opening.type == "th_open" and not inline.content:
+            opening.tag = closing.tag = (
+                "td"  # a screen reader would announce a heading without a name
+            )
     for token in kept:
         if token.children and link:
             token.children = _linked(token.children, link)

@@ -173,6 +173,7 @@ RULE_CASES = {
     "holds are a set": "two-saves",
     "never a plain delete": "three-saves",
     "rewrite when lost": "lost-hold",
+    "fill only alone": "two-saves",
     "compare the token": "save-read",
     "fresh SELECT": "two-saves",
     "unknown outcome: keep the hold": "lost-connection",
@@ -225,7 +226,7 @@ RUNS = {
     "lost-entry": (
         "carsite",
         "lost-entry",
-        "writer to cas holds, lost, reader1 to SELECT, writer to UPDATE, reader1 to end, "
+        "writer before UPDATE, lost, reader1 to SELECT, writer to UPDATE, reader1 to end, "
         "reader2 to end, writer to end",
     ),
 }

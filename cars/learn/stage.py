@@ -147,13 +147,20 @@ class Stage:
         """Start again, take the steps that `script` describes, and return them as a schedule.
 
         A script has parts separated by commas. "reader to SELECT" takes the reader's steps up to
-        that call, "reader to end" all that are left; another part is the id of one choice.
+        that call, "reader before SELECT" those before it, "reader to end" all that are left.
+        Another part is the id of one choice.
 
         Raises NotPossible if a step can't be taken, or if the call is never made.
         """
         self.world.start()
         steps: list[str] = []
         for part in script.split(", "):
+            step, _, following = part.partition(" before ")
+            if following:
+                while following not in [each.call for each in self.choices() if each.id == step]:
+                    self.take(step)
+                    steps.append(step)
+                continue
             step, _, last = part.partition(" to ")
             frames = self.take(step)
             steps.append(step)

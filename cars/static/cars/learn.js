@@ -62,8 +62,9 @@ function stepThrough(run) {
       if (index + 1 === now) step.setAttribute("aria-current", "step");
       else step.removeAttribute("aria-current");
     });
-    back.disabled = now === 1;
-    next.disabled = all.disabled = now === steps.length;
+    // Not `disabled`: a button would lose the focus, and the arrow keys their effect.
+    back.setAttribute("aria-disabled", now === 1);
+    for (const each of [next, all]) each.setAttribute("aria-disabled", now === steps.length);
     place.textContent = `Step ${now} of ${steps.length}`;
     if (speak) spoken.textContent = words(steps[now - 1]);
     showCode(steps[now - 1]);
@@ -76,7 +77,7 @@ function stepThrough(run) {
     show(now + by, true);
   });
   show(now, false);
-  if (details) details.open = from === "1";
+  if (details) details.open = from === "1" && window.matchMedia("(min-width: 52rem)").matches;
 }
 
 document.querySelectorAll(".run").forEach(stepThrough);

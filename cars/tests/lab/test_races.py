@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import TransactionTestCase
 
+from cars.lab.walks.rules import RULES
 from cars.learn import recorded, recording, search
 from cars.learn.runs import Code, Run
 from cars.learn.scenarios import (
@@ -79,6 +80,7 @@ class RecordedTests(TransactionTestCase):
                     self.assertIn(verdict, ("", "excused"))
 
     def test_without_each_rule_a_read_is_stale(self):
+        self.assertEqual(list(RULE_CASES), list(RULES))
         for name, rule in RULE_RUNS.items():
             with self.subTest(rule):
                 run = recorded.run(name)

@@ -1,0 +1,145 @@
+"""The tutorial in Chromium: by keyboard, without JavaScript, and with an accessibility checker."""
+
+from django.test import override_settings, tag
+from django.urls import reverse
+
+from cars.learn import pages, recorded
+from cars.learn.lab import lab
+from cars.tests.site.test_browser import TOOLBAR, BrowserTestCase
+
+try:
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import expect
+except ImportError:
+    pass  # the tests of BrowserTestCase are skipped
+
+PHONE = {"width": 390, "height": 844}
+LAB = pages.lab_url("set-on-save", "save-read", "", ("reader", "reader", "writer"))
+
+
+@tag("processes")
+@override_settings(LAB=True)
+class LearnTests(BrowserTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.addClassCleanup(lab.end)
+
+    def urls(self):
+        """Return the URLs of all pages of the tutorial."""
+        urls = [reverse("learn:page", args=[page.slug]) for page in pages.pages()]
+        return [reverse("learn:index"), *urls, LAB, reverse("learn:races"), "/docs/protocol/"]
+
+    def test_axe_finds_no_violations_in_light_or_dark(self):
+        for scheme in ("light", "dark"):
+            # axe-core adds a style to the page, which the policy would block.
+            with self.visitor(color_scheme=scheme, bypass_csp=True) as page:
+                for url in self.urls():
+                    with self.subTest(url, scheme=scheme):
+                        page.goto(url)
+                        for folded in page.locator("details:not([open]) > summary").all():
+                            if folded.is_visible():
+                                folded.click()
+                        found = Axe().run(
+                            page, {"exclude": [[TOOLBAR]]}, {"resultTypes": ["violations"]}
+                        )
+                        self.assertEqual(found.violations_count, 0, found.generate_report())
+
+    def test_no_page_scrolls_horizontally_on_a_phone_or_a_desktop(self):
+        for size in (PHONE, {"width": 320, "height": 640}, {"width": 1280, "height": 800}):
+            with self.visitor(viewport=size) as page:
+                for url in self.urls():
+                    with self.subTest(url, **size):
+                        page.goto(url)
+                        width = page.evaluate("document.documentElement.scrollWidth")
+                        self.assertLessEqual(width, size["width"])
+
+    def test_the_whole_tutorial_can_be_walked_without_javascript(self):
+        with self.visitor(java_script_enabled=False) as page:
+            page.goto("/")
+            page.click("text=Break a cache")
+            page.click(f"main >> text={pages.pages()[0].title}")
+            for each in pages.pages():
+                expect(page.locator("h1")).to_have_text(each.title)
+                for step in page.locator(".recorded:not(.folded) .step").all():
+                    expect(step).to_be_visible()
+                page.click("[rel=next]")
+            expect(page.locator("h1")).to_have_text("The lab: be the scheduler")
+            for step in recorded.run("set-on-save").steps:
+                page.click(f".choices a:has-text('{step.capitalize()}')")
+            expect(page.locator(".deal")).to_contain_text("You broke it")
+            expect(page.locator(".step.wrong")).to_contain_text("although 1 is committed")
+
+    def test_the_whole_tutorial_can_be_walked_by_keyboard(self):
+        def follow(selector):
+            page.locator(selector).focus()
+            page.keyboard.press("Enter")
+
+        with self.visitor() as page:
+            page.goto(reverse("learn:index"))
+            follow("main ol a >> nth=0")
+            for each in pages.pages():
+                expect(page.locator("h1")).to_have_text(each.title)
+                runs = page.locator(".recorded:not(.folded) .run")
+                for number in range(runs.count()):
+                    self.step_to_the_end(page, runs.nth(number))
+                follow("[rel=next]")
+            expect(page.locator("h1")).to_have_text("The lab: be the scheduler")
+
+    def step_to_the_end(self, page, run):
+        """Step through `run` by the arrow keys, and back by one step."""
+        steps = run.locator(".step")
+        expect(steps.nth(1)).to_be_hidden()
+        run.get_by_role("button", name="Next").focus()
+        for number in range(1, steps.count()):
+            page.keyboard.press("ArrowRight")
+            expect(steps.nth(number)).to_be_visible()
+        expect(run.locator(".place")).to_have_text(f"Step {steps.count()} of {steps.count()}")
+        page.keyboard.press("ArrowLeft")
+        expect(steps.last).to_be_hidden()
+        page.keyboard.press("ArrowRight")
+
+    def test_the_line_of_code_of_each_step_is_marked(self):
+        with self.visitor() as page:
+            page.goto("/learn/it-lies/")
+            run = page.locator(".run").first
+            marked = run.locator("figure:not([hidden]) .now")
+            for text in ("cache.get(", "self.get(pk=pk)", ".save()", "cache.set("):
+                expect(marked).to_contain_text(text)
+                run.get_by_role("button", name="Next").click()
+
+    def test_a_schedule_can_be_shared_and_the_back_button_undoes(self):
+        with self.visitor() as page, self.visitor() as other:
+            page.goto(LAB)
+            page.click(".choices a:has-text('Writer')")
+            page.click(".choices a:has-text('Reader')")
+            expect(page.locator(".deal")).to_contain_text("You broke it in 5 steps")
+            other.goto(page.url)
+            expect(other.locator(".deal")).to_contain_text("You broke it in 5 steps")
+            page.go_back()
+            expect(page.locator(".step")).to_have_count(4)
+
+    def test_a_hint_leads_to_a_wrong_read(self):
+        with self.visitor() as page:
+            page.goto(pages.lab_url("delete-on-commit", "save-read"))
+            for _ in range(5):
+                page.get_by_role("link", name="Hint").click()
+                page.click(".hinted")
+            expect(page.locator(".deal")).to_contain_text("You broke it")
+
+    def test_run_it_now_plays_a_recorded_run(self):
+        with self.visitor() as page:
+            page.goto("/learn/the-lease/")
+            page.get_by_role("link", name="Run it now").first.click()
+            expect(page.locator(".step")).to_have_count(len(recorded.run("lease").frames))
+
+    def test_in_forced_colors_the_states_differ_by_their_borders(self):
+        with self.visitor(forced_colors="active") as page:
+            page.goto("/learn/the-lease/")
+            page.get_by_role("button", name="Show all").click()
+            border = "element => getComputedStyle(element).borderTopStyle"
+            styles = {
+                state: page.locator(f".entry-box.{state}").first.evaluate(border)
+                for state in ("nothing", "row", "lease", "holds")
+            }
+            self.assertEqual(len(set(styles.values())), 4, styles)
