@@ -4,7 +4,7 @@ Put `objects = CacheManager()` on a model. Then `Model.objects.cache(pk)` reads 
 and saves, deletes and updates keep the cache up to date. To use it in another project, copy this
 folder. It needs Django, pymemcache and msgspec.
 
-What is where, in reading order; each module imports only modules further down:
+What is where, in reading order; in this first list each module imports only modules further down:
 
     hooks          which classes and signals hold and release; the end of a request
     manager        CacheManager: cache, cache_many, expire, forget
@@ -15,7 +15,7 @@ What is where, in reading order; each module imports only modules further down:
     protocol       look up, fill, hold, release, withdraw: the rules that keep rows from being stale
     entries        what stands under a key: nothing, a row, a lease or holds
 
-The rest is detail:
+The rest is detail, which these import:
 
     models         the model of what is owed
     checks         system checks: what is missing, and what can't be covered

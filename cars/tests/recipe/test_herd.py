@@ -99,7 +99,10 @@ if connection.vendor == "postgresql":
             super().setUpClass()
             # The tests' usual keys contain the process id; these are the same in all processes.
             address = cls.enterClassContext(servers.memcached())
-            cls.enterClassContext(override_settings(CACHES=site.caches([address])))
+            config = site.caches([address])
+            # Longer than a busy machine takes to answer.
+            config["default"]["OPTIONS"] |= {"timeout": 60, "connect_timeout": 60}
+            cls.enterClassContext(override_settings(CACHES=config))
 
         # With 64 threads on a few cores, the reader with the lease may be scheduled later than the
         # others wait by default.

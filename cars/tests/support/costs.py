@@ -78,7 +78,9 @@ class CostMixin:
         cls.addClassCleanup(stack.close)
         addresses = [stack.enter_context(servers.memcached()) for _ in range(cls.SERVERS)]
         caches = site.caches(addresses)
-        caches["default"]["OPTIONS"]["socket_module"] = _sockets
+        # Longer than a busy machine takes to answer: a time-out would count no round trip.
+        times = {"timeout": 10, "connect_timeout": 10}
+        caches["default"]["OPTIONS"] |= {"socket_module": _sockets, **times}
         stack.enter_context(override_settings(CACHES=caches))
         # These use sockets that are not counted.
         cls.servers = [Client(normalize_server_spec(address)) for address in addresses]
