@@ -9,6 +9,7 @@ What is where, in reading order; in this first list each module imports only mod
     hooks          which classes and signals hold and release; the end of a request
     manager        CacheManager: cache, cache_many, expire, forget
     queryset       the QuerySet whose mass writes hold
+    reads          a read, in a transaction or without
     transactions   when holds are taken, released and withdrawn
     owed           what couldn't be withdrawn, since the server didn't answer
     records        the table of what is owed
@@ -35,13 +36,12 @@ The path of five things: the functions that they call, in the order of their fir
 without a module are the calls that reach the cache.
 
 a hit:
-    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
-    protocol.look_up, get
+    CacheManager.cache, manager._is_none, CacheManager._cached, protocol.look_up, get
 a miss with its fill:
-    CacheManager.cache, manager._is_none, CacheManager._cached, transactions.read_one,
-    protocol.look_up, get, transactions._read_misses, transactions.current, transactions.settle,
-    protocol.read_misses, protocol._take_leases, protocol.setting, swap_and_look,
-    protocol._outcome, protocol.fill, protocol._packed, cas_many, protocol._instances
+    CacheManager.cache, manager._is_none, CacheManager._cached, protocol.look_up, get,
+    transactions.current, transactions.settle, protocol.read_misses, protocol._take_leases,
+    protocol.setting, swap_and_look, protocol._outcome, protocol.fill, protocol._packed,
+    cas_many, protocol._instances
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
     transactions.withdraw_saves, Writer.hold, Writer._hold, protocol.hold, protocol.setting,

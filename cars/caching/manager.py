@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import NotSupportedError, models, router
 from django.db.models.query import ModelIterable
 
-from . import checks, protocol, transactions
+from . import checks, protocol, reads, transactions
 from .queryset import CacheQuerySet, holding_class
 from .registry import CachedModel, Config, cached_model
 
@@ -66,7 +66,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         has = None if self._is_plain else self._filter()
         if not _is_none(pk):
             cached = self._cached()
-            instance = transactions.read_one(cached, cached.key(pk), pk)
+            instance = reads.read_one(cached, cached.key(pk), pk)
             if instance is not None and (has is None or has(instance)):
                 return instance
         raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
@@ -80,7 +80,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         has = None if self._is_plain else self._filter()
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
-        found = transactions.read_many(cached, {key: pk for pk, key in keys.items()})
+        found = reads.read_many(cached, {key: pk for pk, key in keys.items()})
         given: set[str] = set()
         rows = {}
         for pk, key in keys.items():

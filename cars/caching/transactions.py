@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import Collection, Iterable
 from enum import Enum, auto
-from time import perf_counter
 from typing import Any
 from weakref import ref
 
@@ -18,7 +17,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from . import events, owed, protocol
+from . import owed, protocol
 from .backends.base import Blocks, test_namespace
 from .databases import in_transaction
 from .entries import Seen, new_token
@@ -231,70 +230,6 @@ def current(alias: str) -> Transaction | None:
         transaction = connection.__dict__[TRANSACTION] = Transaction(connection)
     transaction.listen()
     return transaction
-
-
-# Reading, in a transaction or without
-
-
-def read_one(cached: CachedModel, key: str, pk: Any) -> Model | None:
-    """Return the row under `key`; None if it doesn't exist.
-
-    In a transaction nothing is filled, since it may see what no other transaction does. What it
-    misses is filled after its COMMIT. The rows that it holds it reads from the database.
-    """
-    held = NOTHING
-    if Transaction.alive or not owed.is_trusted(cached):
-        held = _held(cached, {key: pk})
-    found = None if held else protocol.look_up(cached, key, pk)
-    return _read_misses(cached, {key: pk}, held).get(key) if found is None else found
-
-
-def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
-    """Return, by key, the rows with these keys that exist, as `read_one` does."""
-    if len(keys) > protocol.MOST_PKS:
-        found: dict[str, Model] = {}
-        items = list(keys.items())
-        for begin in range(0, len(items), protocol.MOST_PKS):
-            found |= read_many(cached, dict(items[begin : begin + protocol.MOST_PKS]))
-        return found
-    held = NOTHING
-    if Transaction.alive or not owed.is_trusted(cached):
-        held = _held(cached, keys)
-    found = protocol.look_up_many(cached, [key for key in keys if key not in held])
-    if len(found) == len(keys):
-        return found
-    rest = {key: pk for key, pk in keys.items() if key not in found}
-    return found | _read_misses(cached, rest, held)
-
-
-def _held(cached: CachedModel, keys: Keys) -> Keys:
-    """Return those of `keys` that are held by the open transaction, or count as held.
-
-    A transaction that has ended is settled.
-    """
-    connection = connections[cached.alias]
-    settle(connection)
-    transaction: Transaction | None = connection.__dict__.get(TRANSACTION)
-    own = transaction.held.get(cached, NOTHING) if transaction else NOTHING
-    held = {key: pk for key, pk in keys.items() if key in own}
-    return held if owed.is_trusted(cached) else held | owed.held(cached, keys)
-
-
-def _read_misses(cached: CachedModel, keys: Keys, held: Keys) -> dict[str, Model]:
-    started = perf_counter()
-    transaction = current(cached.alias)
-    if transaction:
-        transaction.missed.setdefault(cached, {}).update(keys)
-    elif not held:
-        return protocol.read_misses(cached, keys)
-    direct = keys if transaction else held
-    for key in direct:
-        outcome = events.HELD if key in held else events.MISS
-        events.tell(outcome, cached.model, started, key)
-    found = protocol.read_database(cached, direct)
-    if rest := {key: pk for key, pk in keys.items() if key not in direct}:
-        found |= protocol.read_misses(cached, rest)
-    return found
 
 
 # Writing, in a transaction or without

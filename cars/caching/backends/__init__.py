@@ -3,6 +3,9 @@
 base          what the backends have in common: readers that hide leases and holds
 memcached     Memcached, by pymemcache
 client        pymemcache's clients, as `memcached` needs them
+timed         one deadline for each command
+server        what this process knows of a server
+serde         values as bytes, and back
 listing       what a Memcached server has
 local_memory  the memory of one process, for trying out
 

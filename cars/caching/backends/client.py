@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, BinaryIO
 
 from django.core.signals import request_started
-from pymemcache.client.base import Client, _readline, normalize_server_spec
+from pymemcache.client.base import _readline, normalize_server_spec
 from pymemcache.client.hash import HashClient
 from pymemcache.exceptions import (
     MemcacheClientError,
@@ -22,89 +22,14 @@ from pymemcache.exceptions import (
 
 from ..entries import EXPIRE, Swap
 from .server import LeftAlone, server_at
+from .timed import MOMENT, TimedClient
 
-MOMENT = 0.02  # seconds that a server has to say that it is back
 WITHOUT_CAS = "it runs without compare and swap, option -C"
 BROKEN = (ConnectionError, MemcacheUnexpectedCloseError)  # the connection, not the server
-LARGE = 65_536  # bytes; sending so much can take a while
 ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
 
 UNANSWERED: dict[Any, Any] = {}  # what a read returns if the server doesn't answer
-
-
-class TimedSocket:
-    """A client's socket, on which a command with all of its answer takes `timeout` at most.
-
-    A socket's own timeout counts for each `recv`: a server that sends a byte now and then would
-    hold a page for as long as it likes.
-    """
-
-    def __init__(self, sock: Any, client: "TimedClient", ends: float) -> None:
-        self._sock, self._send, self._receive = sock, sock.sendall, sock.recv
-        self._client = client
-        self._seconds = self._timeout = client.timeout
-        self._ends = ends  # of the first command: connecting is a part of it
-        self._is_usual = False  # it has answered, and its own timeout is that of a command
-        self._is_sent = False  # and the answer has not begun
-
-    def sendall(self, data: bytes) -> None:
-        """Send a command, whose time begins now."""
-        if self._is_usual and self._client.deadline is None:
-            self._ends = monotonic() + self._seconds
-        else:
-            self._begin(monotonic())
-        self._send(data)
-        self._is_sent = len(data) < LARGE
-
-    def _begin(self, now: float) -> None:
-        if self._client.has_answered:
-            self._ends = now + self._seconds
-        if self._client.deadline is not None:
-            # A server whose turn comes late isn't taken for one that is away.
-            self._ends = max(self._client.deadline, now + MOMENT)
-        self._limit(self._ends - now)
-
-    def recv(self, size: int) -> bytes:
-        """Return what arrives next of the answer; raises TimeoutError when the time is over."""
-        if self._is_sent:  # a moment ago: the time is still that of `sendall`
-            self._is_sent = False
-        else:
-            self._limit(self._ends - monotonic())
-        data: bytes = self._receive(size)
-        if not self._is_usual and data:
-            self._client.has_answered = True
-            self._is_usual = self._timeout == self._seconds
-        return data
-
-    def _limit(self, left: float) -> None:
-        """Let the socket wait for `left` seconds at most."""
-        if left <= 0:
-            raise TimeoutError("timed out")
-        # Python asks the kernel at each change, so small differences aren't worth one.
-        if abs(left - self._timeout) > MOMENT / 2:
-            self._timeout = min(left, self._seconds)
-            self._is_usual = self._is_usual and self._timeout == self._seconds
-            self._sock.settimeout(self._timeout)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sock, name)
-
-
-class TimedClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
-    """pymemcache's client for one server, with one deadline for the whole of a command."""
-
-    deadline: float | None = None  # of several servers together, by `monotonic`
-    has_answered = False  # over this connection
-
-    sock: Any
-
-    def _connect(self) -> None:
-        began = monotonic()
-        self.has_answered = False
-        super()._connect()
-        if self.timeout is not None:
-            self.sock = TimedSocket(self.sock, self, began + self.timeout)
 
 
 class SafeClient(TimedClient):

@@ -9,9 +9,9 @@ from django.db.models import Model, QuerySet
 
 from cars.caching.events import FILLED, Event
 from cars.caching.protocol import look_up_many
+from cars.caching.reads import read_many
 from cars.caching.registry import cached_model, cached_models
 from cars.caching.rows import is_same
-from cars.caching.transactions import read_many
 
 
 class Comparison:

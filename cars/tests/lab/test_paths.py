@@ -50,7 +50,7 @@ class LayersTests(SimpleTestCase):
             ["hooks"],
             ["testing", "manager", "verify", "inspection"],
             ["checks"],
-            ["queryset"],
+            ["queryset", "reads"],
             ["transactions"],
             ["owed"],
             ["records"],
