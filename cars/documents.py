@@ -1,5 +1,6 @@
 """The documentation in docs/, as pages of the site."""
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -30,6 +31,8 @@ def link(target: str) -> str:
     path = Path(name)
     if path.suffix == ".md" and path.stem in names() and path.name == name:
         return reverse("document", args=[path.stem]) + hash_ + anchor
+    if tutorial := re.fullmatch(r"learn/\d\d-([\w-]+)\.md", name):
+        return reverse("learn:page", args=[tutorial[1]]) + hash_ + anchor
     if "://" in target or target.startswith("#"):
         return target
     return ""

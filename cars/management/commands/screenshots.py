@@ -59,6 +59,12 @@ class Command(BaseCommand):
         page.goto("/")
         self.save(page, "start")
 
+        page.goto("/learn/it-lies/")
+        run = page.locator(".run").first
+        run.get_by_role("button", name="Show all").click()
+        run.locator("summary").click()  # the picture alone, without its code
+        self.save(run, "run")
+
         page.goto("/cars/")  # fills the cache
         page.goto("/admin/login/?next=/admin/cars/car/")
         page.fill("[name=username]", user)
