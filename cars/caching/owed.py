@@ -17,7 +17,7 @@ from time import perf_counter
 from typing import Any
 
 from django.apps import apps
-from django.db import connections
+from django.db import ProgrammingError, connections
 
 from . import events, protocol, records
 from .databases import identity, is_in_memory
@@ -28,6 +28,7 @@ from .registry import CachedModel, Keys
 FRESH = 1.0  # seconds after a look until a reader looks again
 TOO_OLD = 1.25  # seconds after a look from which on readers wait for the next one
 WAIT = TOO_OLD - FRESH  # seconds that they wait
+MOST_CONNECTIONS = 10  # that stay open for looks; there can be a database for each tenant
 
 in_tests = False  # without it nothing is owed in test runs: their databases come and go
 
@@ -107,19 +108,27 @@ class Ledger:
                 self.look = Look(cached.alias)
             found, untrusted = self.look.read(self.cache)
         except Exception as error:
-            # What is known stays, and the database isn't asked again for a second.
-            self.looked = began
+            # What is known stays, and the database isn't asked again for a second; where the table
+            # is missing, which no second changes, not for a minute.
             log_once("What is owed can't be read", str(error))
+            with self.changing:
+                self.looked = began + (60 if isinstance(error, ProgrammingError) else 0)
+                self._trust(began)
             return
         with self.changing:
             self._forget_own(ended_before=began)
             self.names = {name for record in found for name in record.names}
             self.untrusted = untrusted
             self.looked = began
-            if not (found or self.own):
-                self.trusted_until = began + FRESH
+            self._trust(began)
         if due := [record for record in found if record.is_due]:
             self._withdraw(cached.cache, due)
+        if len(_ledgers) > MOST_CONNECTIONS:
+            self.close()
+
+    def _trust(self, began: float) -> None:
+        if not (self.names or self.untrusted or self.own):
+            self.trusted_until = began + FRESH
 
     def close(self) -> None:
         """Close the connection of the looks."""

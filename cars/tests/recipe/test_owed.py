@@ -6,7 +6,7 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from django.core.cache import cache
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.db.models import F
 from django.test import TestCase
 
@@ -280,6 +280,23 @@ class ReaderTests(OwedTestCase):
             self.assertEqual(read(self.plain.pk), ("new", "held"))
             self.assertEqual(read(self.plain.pk), ("new", "held"))
         self.assertEqual(asked.call_count, 1)
+
+    def test_a_missing_table_is_not_looked_for_each_second(self):
+        with patch.object(stored.Look, "read", side_effect=ProgrammingError("no table")) as asked:
+            self.look()
+            for ledger in owed._ledgers.values():
+                ledger.looked -= 2
+                ledger.trusted_until = 0.0
+            self.assertEqual(read(self.plain.pk), ("old", "hit"))
+        self.assertEqual(asked.call_count, 1)
+
+    def test_few_connections_stay_open_for_looks(self):
+        (ledger,) = owed._ledgers.values()
+        self.look()
+        self.assertIsNotNone(ledger.look)
+        with patch.object(owed, "MOST_CONNECTIONS", 0):
+            self.assertEqual(self.look(), ("old", "hit"))
+        self.assertIsNone(ledger.look)
 
     def test_one_thread_looks_and_the_others_wait_and_then_read_the_database(self):
         looking, go_on = threading.Event(), threading.Event()
