@@ -113,7 +113,7 @@ def _run(question: Question, answer: Answer) -> dict[str, Any]:
     cell = recorded.grid().get((run.recipe, run.case, run.without))
     none = run.recipe == HERE.slug and not run.without
     hint = answer.hint
-    if hint == "unknown" and run.without:
+    if hint == "unknown":
         hint = _next_of_recorded(question)
     choices = [(choice, _url(question, *run.steps, choice.id)) for choice in run.choices]
     return {
@@ -130,8 +130,11 @@ def _run(question: Question, answer: Answer) -> dict[str, Any]:
 
 
 def _next_of_recorded(question: Question) -> str:
-    """Return the next step of the recorded run without this rule, if this is its beginning."""
-    run = recorded.run(without_name(question.without))
+    """Return the next step of the recorded run that goes wrong, if this is its beginning."""
+    cell = recorded.grid().get((question.recipe, question.case, question.without))
+    steps = cell.steps if cell else ()
+    if question.without:
+        run = recorded.run(without_name(question.without))
+        steps = run.steps if run.case == question.case else ()
     length = len(question.steps)
-    same = run.case == question.case and run.steps[:length] == question.steps
-    return run.steps[length] if same and length < len(run.steps) else "unknown"
+    return steps[length] if steps[:length] == question.steps and length < len(steps) else "unknown"

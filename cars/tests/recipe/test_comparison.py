@@ -19,11 +19,7 @@ def rows(text, columns):
     heading = next(line for line in lines if set(columns) <= set(line))
     at = [heading.index(column) for column in columns]
     after = lines[lines.index(heading) + 2 :]
-    return {
-        line[0]: [line[i] for i in at]
-        for line in after
-        if len(line) == len(heading)
-    }
+    return {line[0]: [line[i] for i in at] for line in after if len(line) == len(heading)}
 
 
 if TABLE.exists():

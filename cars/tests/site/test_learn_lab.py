@@ -9,6 +9,7 @@ from random import Random
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 from django.conf import settings
 from django.test import SimpleTestCase, TestCase, override_settings, tag
 
@@ -102,11 +103,9 @@ class ProcessTests(SimpleTestCase):
         process.stdin.close()
         self.assertEqual(process.wait(timeout=20), 0)
 
-    def test_it_ends_itself_when_a_question_takes_too_long(self):
-        code = (
-            "import sys, signal, time; from cars.learn import process; process.SECONDS = 1; "
-            "process.answer = lambda *args: time.sleep(600); process.main()"
-        )
+    def start(self, change):
+        """Return a process in which `change`, a statement, has changed the module."""
+        code = f"import time; from cars.learn import process; {change}; process.main()"
         child = subprocess.Popen(
             [sys.executable, "-c", code],
             stdin=subprocess.PIPE,
@@ -114,10 +113,17 @@ class ProcessTests(SimpleTestCase):
             cwd=settings.BASE_DIR,
             env={**os.environ, **ENVIRON, "DJANGO_SETTINGS_MODULE": "carsite.settings"},
         )
+        self.addCleanup(child.stdin.close)
+        return child
+
+    def test_it_ends_itself_when_a_question_takes_too_long(self):
+        child = self.start("process.SECONDS = 1; process.answer = lambda *args: time.sleep(600)")
         child.stdin.write(b'{"recipe": "carsite", "case": "save-read"}\n')
         child.stdin.flush()
         self.assertEqual(child.wait(timeout=60), -signal.SIGALRM)
-        child.stdin.close()
+
+    def test_it_ends_itself_when_nothing_is_asked_for_long(self):
+        self.assertEqual(self.start("process.IDLE = 0.1").wait(timeout=60), 0)
 
 
 @tag("processes")
@@ -165,6 +171,13 @@ class LabPageTests(TestCase):
         query = {"recipe": run.recipe, "case": run.case, "without": run.without}
         page = self.get(**query, steps=".".join(run.steps[:3]), hint="on")
         self.assertContains(page, "hinted")
+
+    def test_where_a_search_is_too_long_the_recorded_shortest_run_is_the_hint(self):
+        answer = lab.ask(Question("set-on-save", "save-read", steps=LOST[:2]))
+        unknown = msgspec.structs.replace(answer, hint="unknown")
+        with mock.patch.object(lab, "ask", return_value=unknown):
+            page = self.get(recipe="set-on-save", case="save-read", steps="reader.reader")
+        self.assertEqual(page.context["hint"], LOST[2])
 
     def test_a_schedule_that_is_not_possible_is_refused(self):
         page = self.get(recipe="set-on-save", case="save-read", steps="reader2")
