@@ -25,6 +25,7 @@ urlpatterns = [
     path("", views.index, name="list"),
     path("add/", views.CarAdd.as_view(), name="add"),
     path("<pk:pk>/", views.detail, name="detail"),
+    path("<pk:pk>/forget/", views.forget, name="forget"),
     path("<pk:pk>/edit/", views.CarEdit.as_view(), name="edit"),
     path("<pk:pk>/delete/", views.CarDelete.as_view(), name="delete"),
 ]

@@ -3,15 +3,19 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.contrib.messages.views import SuccessMessageMixin
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 from django.views.generic import CreateView, DeleteView, UpdateView
 
 from . import documents, listing
+from .caching.inspection import inspect
 from .forms import CarForm
 from .insight import source
 from .models import Car
@@ -64,7 +68,21 @@ def detail(request: HttpRequest, pk: int) -> HttpResponse:
             car = Car.objects.cache(pk)
     except Car.DoesNotExist:
         raise Http404(f"There is no car {pk}.") from None
-    return render(request, "cars/detail.html", {"car": car, "lookup": request.lookups.of(car)})
+    lookup, standing = request.lookups.of(car), inspect(car)
+    return render(request, "cars/detail.html", {"car": car, "lookup": lookup, "standing": standing})
+
+
+@permission_required("cars.change_car", raise_exception=True)
+@require_POST
+def forget(request: HttpRequest, pk: int) -> HttpResponse:
+    """Remove a car from the cache, so that the next read is a miss. Only for staff."""
+    if not request.user.is_staff:
+        raise PermissionDenied
+    if Car.objects.forget([pk]):
+        messages.success(request, "The car was removed from the cache.")
+    else:
+        messages.warning(request, "There was no row to remove, or the cache does not answer.")
+    return redirect("cars:detail", pk)
 
 
 class CarChange(PermissionRequiredMixin, SuccessMessageMixin):

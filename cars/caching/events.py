@@ -22,21 +22,34 @@ NO_ANSWER = "no answer"  # the cache did not answer; the database was asked
 
 LOOKUPS = (HIT, MISS, HELD, WAITED, GIVEN_UP, NO_ANSWER)
 
-# What else happens.
+# The steps on the way: each is told when it has ended.
+LOOKED = "looked"  # at what stands there: not a row that a read can use, or a writer looks
+SELECTED = "selected"  # from the database
+HOLD = "hold"  # a writer holds the row
+COMMITTED = "committed"  # it was written and committed, since its hold was put
+WITHDRAWN = "withdrawn"  # a writer's hold was removed, and nothing filled
+
+STEPS = (LOOKED, SELECTED, HOLD, COMMITTED, WITHDRAWN)
+
+# How an entry was changed, or was not.
 FILLED = "filled"  # a reader or the release of a writer put the row into the cache
-EXPIRED = "expired"  # there is no such row, or it can't be stored: the entry was removed
+EXPIRED = "expired"  # there is no such row, or it can't be stored: the entry was removed; `forget`
 OWED = "owed"  # the cache did not answer a writer: it is written down in the database
 REFUSED = "refused"  # others changed the entry too often: a hold stays until its deadline
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One outcome: what happened to the row under `key`, and how many seconds it took."""
+    """One outcome: what happened to the row under `key`, and how many seconds it took.
+
+    Rows that shared a round trip have the same `started`, the time before by `perf_counter()`.
+    """
 
     outcome: str
     key: str
     model: type[Model]
     seconds: float
+    started: float
 
 
 Listener = Callable[[Event], None]
@@ -60,6 +73,6 @@ def tell(outcome: str, model: type[Model], started: float, *keys: str) -> None:
     if listeners := _listeners.get():
         seconds = perf_counter() - started
         for key in keys:
-            event = Event(outcome, key, model, seconds)
+            event = Event(outcome, key, model, seconds, started)
             for listener in listeners:
                 listener(event)

@@ -50,8 +50,8 @@ def look_up(cached: CachedModel, key: str, pk: Any) -> Model | None:
     """Return the row `pk`, under `key`, if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
     instance = unpack(cached, key, cached.cache.look(key), pk)
-    if instance is not None:
-        events.tell(events.HIT, cached.model, started, key)
+    outcome = events.LOOKED if instance is None else events.HIT
+    events.tell(outcome, cached.model, started, key)
     return instance
 
 
@@ -60,6 +60,8 @@ def look_up_many(cached: CachedModel, keys: Collection[str]) -> dict[str, Model]
     started = perf_counter()
     found = unpack_many(cached, cached.cache.look_many(keys) if keys else {})
     events.tell(events.HIT, cached.model, started, *found)
+    if len(found) < len(keys):
+        events.tell(events.LOOKED, cached.model, started, *(k for k in keys if k not in found))
     return found
 
 
@@ -93,8 +95,10 @@ def _outcome(value: Any) -> str:
 
 def warm(cached: CachedModel, keys: Keys) -> None:
     """Fill these keys where nothing stands, as a reader does, but return nothing."""
+    started = perf_counter()
     lease = Lease(new_token())
     seen = _take_leases(cached, keys, lease)
+    events.tell(events.LOOKED, cached.model, started, *keys)
     leased = {key: at for key, at in seen.items() if at.value == lease}
     fill_or_log(cached, {key: keys[key] for key in leased}, leased)
 
@@ -160,7 +164,6 @@ def fill(
     token is removed. All of it by comparing: an entry that others have changed stays as it is.
     Returns the rows, and the keys that our token is gone from.
     """
-    started = perf_counter()
     expire = {key: Swap(at, EXPIRE, 0) for key, at in claimed.items()}
     try:
         rows = select(cached, keys)
@@ -169,6 +172,7 @@ def fill(
         put = {
             key: Swap(claimed[key], row, timeout) for key, row in packed.items() if row is not None
         }
+        started = perf_counter()
         done = cached.cache.cas_many(expire | put)
     except BaseException:
         cached.cache.cas_many(expire)
@@ -219,7 +223,9 @@ def hold(cached: CachedModel, keys: Collection[str], token: str) -> dict[str, Se
     held: dict[str, Seen] = {}
 
     def add(seen: dict[str, Seen]) -> set[str]:
+        started = perf_counter()
         added = add_holds(cached, token, deadline, seen)
+        events.tell(events.HOLD, cached.model, started, *added)
         held.update(added)
         return set(added)
 
@@ -264,9 +270,12 @@ def forget(cached: CachedModel, keys: Collection[str]) -> int:
     """Remove the rows with these keys, but no leases and no holds; return how many there were."""
     removed = 0
     for part in _parts(keys):
-        seen = cached.cache.gets_many(part)
+        seen = _look(cached, part)
         rows = {key: Swap(at, EXPIRE, 0) for key, at in seen.items() if isinstance(at.value, Row)}
-        removed += len(cached.cache.cas_many(rows))
+        started = perf_counter()
+        done = cached.cache.cas_many(rows)
+        events.tell(events.EXPIRED, cached.model, started, *done)
+        removed += len(done)
     return removed
 
 
@@ -305,8 +314,18 @@ def remove_holds(cached: CachedModel, token: str, seen: dict[str, Seen]) -> set[
     # Others' holds are written again even without ours among them: that breaks a fill that
     # another release has begun with a SELECT from before our COMMIT.
     standing = {key: at for key, at in seen.items() if at is not ABSENT}
+    started = perf_counter()
     done = cached.cache.cas_many({key: _without(at, token) for key, at in standing.items()})
+    events.tell(events.WITHDRAWN, cached.model, started, *done)
     return done | (seen.keys() - standing.keys())
+
+
+def _look(cached: CachedModel, keys: Collection[str]) -> dict[str, Seen]:
+    """Return what stands under these keys, for a writer."""
+    started = perf_counter()
+    seen = cached.cache.gets_many(keys)
+    events.tell(events.LOOKED, cached.model, started, *keys)
+    return seen
 
 
 def _is_only_hold(value: Any, token: str) -> bool:
@@ -345,7 +364,7 @@ def _change(
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
         ended: set[str] = set()
         for part in _parts(left):
-            seen = cached.cache.gets_many(part)
+            seen = _look(cached, part)
             silent = {key for key, at in seen.items() if at is NO_ANSWER}
             ended |= change({key: at for key, at in seen.items() if key not in silent})
             failed |= silent & unanswered

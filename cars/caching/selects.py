@@ -7,6 +7,7 @@ compile it takes longer than to run it.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache as memoize
+from time import perf_counter
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet, FullResultSet
@@ -14,6 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CompositePrimaryKey, IntegerField, Model, QuerySet
 
+from . import events
 from .registry import CachedModel, Keys
 from .rows import fingerprint_of
 
@@ -29,6 +31,13 @@ def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     The key of a row is made from the pk that the database returns. So a row that the database
     finds by another spelling (a collation for which "a" equals "A") is left out.
     """
+    started = perf_counter()
+    rows = _select(cached, keys)
+    events.tell(events.SELECTED, cached.model, started, *keys)
+    return rows
+
+
+def _select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     if len(keys) != 1:
         return _select_many(cached, keys) if keys else {}
     ((key, pk),) = keys.items()

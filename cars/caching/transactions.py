@@ -39,6 +39,7 @@ class Writer:
 
     def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
+        self.held_at = perf_counter()  # when its last hold was put, or it began
         self.connection = connection
         self.dbapi_connection = connection.connection
         self.instance = instance
@@ -62,12 +63,18 @@ class Writer:
         for key in keys:
             standing.pop(key, None)  # a renewal without an answer may be anything
         seen = protocol.hold(cached, keys, self.token)
+        self.held_at = perf_counter()
         if len(keys) <= protocol.CHUNK:  # of many rows only the pks are kept
             standing.update(seen)
         if failed := keys.keys() - seen.keys():
             self.owed.setdefault(cached, set()).update(failed)
             alias = self.connection.alias
             owed.owe(cached, failed, self.token, alias, under_way=not self.is_transaction)
+
+    def tell_committed(self, written: dict[CachedModel, Keys]) -> None:
+        """Tell that these rows are committed, with the time since they were held."""
+        for cached, keys in written.items():
+            events.tell(events.COMMITTED, cached.model, self.held_at, *keys)
 
     def release(self) -> None:
         """Release all that is held, since it is committed.
@@ -159,6 +166,7 @@ class Transaction(Writer):
         """Release what is held and fill what was missed: the commit hook."""
         if self.connection.__dict__.get(TRANSACTION) is not self or self.is_left_behind():
             return
+        self.tell_committed(self.held)
         self.release()
         for cached, keys in self.missed.items():
             held = self.held.get(cached, NOTHING)
@@ -279,7 +287,10 @@ def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) 
     if not writer:
         writer = _end_save(connections[using], instance)
     pks = pks_of(instance, using)
-    if any(cached.known_keys(pks).keys() - writer.held.get(cached, NOTHING) for cached in written):
+    keys = {cached: cached.known_keys(pks) for cached in written}
+    if autocommit:
+        writer.tell_committed(keys)
+    if any(known.keys() - writer.held.get(cached, NOTHING) for cached, known in keys.items()):
         writer.hold(sender, pks)
     if autocommit:
         writer.release()

@@ -13,6 +13,8 @@ from django.template.defaultfilters import pluralize
 
 from cars.caching import events
 
+from .steps import Steps
+
 RESULTS = (events.HIT, events.MISS, events.NO_ANSWER)
 EXPLANATIONS = {
     events.HIT: "read from the cache",
@@ -81,10 +83,12 @@ class Lookups:
         self._by_key: dict[str, Lookup] = {}
         self._covered = Covered()
         self.milliseconds = 0.0  # spent inside `timed()`
+        self.steps = Steps()
 
     def record(self, event: events.Event) -> None:
-        """Record the outcome of a lookup, or its fill; a listener for `events.listen()`."""
+        """Record the outcome of a lookup, or a step; a listener for `events.listen()`."""
         self._covered.add(event.seconds)
+        self.steps.record(event)
         if event.outcome in events.LOOKUPS:
             self._by_key.setdefault(event.key, Lookup(event.outcome))
         elif event.outcome == events.FILLED and event.key in self._by_key:

@@ -65,6 +65,8 @@ class ObjectsPanel(Panel):
 
     def _record(self, event: events.Event) -> None:
         self._covered.add(event.seconds)
+        if event.outcome in events.STEPS:
+            return
         milliseconds = event.seconds * 1000
         if event.outcome in AFTER_A_MISS and (row := self._missed.pop(event.key, None)):
             row["text"] = AFTER_A_MISS[event.outcome]

@@ -13,6 +13,7 @@ from cars.caching import events, protocol
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.lab import servers
 from cars.tests.support.caches import empty_cache
+from cars.tests.support.other_clients import recorded_outcomes
 from cars.tests.support.zoo.models import Plain
 from carsite import settings as site
 
@@ -45,12 +46,11 @@ class DeadReaderTests(TestCase):
         self.lease = Lease("dead reader")
         self.cache.cas_many({self.row.key(): Swap(ABSENT, self.lease, 60)})
         self.clock = Clock()
-        self.outcomes = []
 
     def read(self):
         with (
             mock.patch.object(protocol, "time", self.clock),
-            events.listen(lambda event: self.outcomes.append(event.outcome)),
+            recorded_outcomes() as self.outcomes,
         ):
             return Plain.objects.cache(self.row.pk)
 
@@ -163,11 +163,10 @@ def _read_in_threads(pk, start, results):
     found = []
 
     def read():
-        outcomes = []
         connection.ensure_connection()
         caches["default"].get("nothing")  # connects
         start.wait(60)
-        with events.listen(lambda event: outcomes.append(event.outcome)):
+        with recorded_outcomes() as outcomes:
             name = Plain.objects.cache(pk).name
         found.append((name, next(o for o in outcomes if o != events.FILLED)))
         connection.close()

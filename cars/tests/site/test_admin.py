@@ -76,8 +76,8 @@ class AdminTests(TestCase):
         page = self.act("remove_from_cache", car)
         self.assertContains(page, "1 car was removed from the cache.")
         self.assertFalse(cache.has_key(car.key()))
-        self.assertContains(self.client.get(car.get_absolute_url()), "read from the database")
-        self.assertContains(self.client.get(car.get_absolute_url()), "read from the cache")
+        self.assertContains(self.client.get(car.get_absolute_url()), "Read from the database")
+        self.assertContains(self.client.get(car.get_absolute_url()), "Read from the cache")
 
     def test_cars_are_put_into_the_cache(self):
         cars = [Car.objects.create(make="Toyota") for _ in range(3)]

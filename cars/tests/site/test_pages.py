@@ -134,8 +134,8 @@ class DetailTests(PageCase):
         car = Car.objects.create(make="Toyota", model="Avensis")
         empty_cache()
         first, second = (self.client.get(car.get_absolute_url()) for _ in range(2))
-        self.assertContains(first, "read from the database and put into the cache")
-        self.assertContains(second, "read from the cache, ")
+        self.assertContains(first, "Read from the database and put into the cache")
+        self.assertContains(second, "Read from the cache.")
         self.assertContains(second, "<strong>1 hit, 0 misses</strong>")
 
     def test_a_hit_costs_no_query(self):
@@ -283,7 +283,7 @@ class CacheIsDownTests(PageCase):
 
     def test_the_page_of_a_car_says_that_the_cache_does_not_answer(self):
         page = self.client.get(self.car.get_absolute_url())
-        self.assertContains(page, "read from the database: the cache does not answer")
+        self.assertContains(page, "Read from the database: the cache does not answer")
         self.assertContains(page, "1 without an answer")
         self.assertNotContains(page, "miss")
 

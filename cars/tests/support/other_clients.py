@@ -35,9 +35,14 @@ def in_another_thread(function: Callable[..., Any], *args: Any) -> Any:
 
 @contextmanager
 def recorded_outcomes() -> Iterator[list[str]]:
-    """Yield a list to which the outcomes of the events in the block are added."""
+    """Yield a list to which the outcomes in the block are added, without the steps on the way."""
     outcomes: list[str] = []
-    with events.listen(lambda event: outcomes.append(event.outcome)):
+
+    def listen(event: events.Event) -> None:
+        if event.outcome not in events.STEPS:
+            outcomes.append(event.outcome)
+
+    with events.listen(listen):
         yield outcomes
 
 

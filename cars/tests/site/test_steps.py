@@ -1,0 +1,101 @@
+"""The strip: each step of a page's reads, and of a save, between page, cache and database."""
+
+import re
+
+from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
+from django.test import TestCase, override_settings
+from django.utils.html import strip_tags
+
+from cars.caching import events
+from cars.insight.steps import WORDS, Steps
+from cars.lab import servers
+from cars.models import Car
+from cars.tests.support.caches import empty_cache
+from carsite import settings as site
+
+
+def strip(page):
+    """Return the steps of a page's strip: lane, question, answer."""
+    steps = re.findall(r'<li class="to-(.+?)">(.*?)</li>', page.content.decode(), re.DOTALL)
+    return [
+        (lane, *(" ".join(strip_tags(part).split()) for part in re.findall(SPAN, step, re.DOTALL)))
+        for lane, step in steps
+    ]
+
+
+SPAN = r'<span class="(?:ask|answer)">(.*?)</span>'
+READ = [("cache", "get Car.1", "no row"), ("cache", "take the lease", "leased: a miss")]
+READ += [("database", "SELECT", "the row as it is now"), ("cache", "put the row", "stored")]
+
+
+class StepsCase(TestCase):
+    def setUp(self):
+        empty_cache()
+        self.car = Car.objects.create(pk=1, make="Toyota")
+        self.url = self.car.get_absolute_url()
+
+
+class CarPageTests(StepsCase):
+    def test_a_miss_shows_each_round_trip(self):
+        empty_cache()
+        self.assertEqual(strip(self.client.get(self.url)), READ)
+
+    def test_a_hit_is_one_round_trip_and_saves_the_select(self):
+        hit, saved = strip(self.client.get(self.url))
+        self.assertEqual(hit, ("cache", "get Car.1", "the row: a hit"))
+        self.assertEqual(saved[0], "database saved")
+        self.assertContains(self.client.get(self.url), "1 round trip to the cache")
+
+    def test_without_an_answer_no_round_trip_is_counted(self):
+        with override_settings(CACHES=site.caches([f"127.0.0.1:{servers.free_port()}"])):
+            page = self.client.get(self.url)
+        failed = [step for step in strip(page) if step[0] == "cache failed"]
+        self.assertEqual([answer for *_, answer in failed], ["no answer", WORDS["no answer"][2]])
+        self.assertNotContains(page, "round trip")
+
+    def test_the_page_says_what_stands_under_the_key(self):
+        page = self.client.get(self.url)
+        for text in ("A row: reads are served from it.", "s ago", "Ends in", " bytes"):
+            self.assertContains(page, text)
+
+
+class ForgetTests(StepsCase):
+    def forget(self, **user):
+        account = User.objects.create_user("user", **user)
+        account.user_permissions.set(Permission.objects.filter(codename="change_car"))
+        self.client.force_login(account)
+        return self.client.post(f"{self.url}forget/", follow=True)
+
+    def test_staff_remove_a_car_from_the_cache_and_the_next_read_is_a_miss(self):
+        page = self.forget(is_staff=True)
+        self.assertContains(page, "The car was removed from the cache.")
+        self.assertEqual(strip(page), READ)
+
+    def test_others_may_not(self):
+        self.assertEqual(self.client.post(f"{self.url}forget/").status_code, 403)
+        self.assertEqual(self.forget().status_code, 403)
+        self.assertTrue(cache.has_key(self.car.key()))
+
+    def test_it_takes_a_post(self):
+        self.assertEqual(self.forget(is_staff=True).status_code, 200)
+        self.assertEqual(self.client.get(f"{self.url}forget/").status_code, 405)
+
+
+class WordsTests(TestCase):
+    def event(self, outcome, key, started):
+        return events.Event(outcome, key, Car, 0.25, started)
+
+    def test_every_outcome_has_words(self):
+        self.assertEqual(WORDS.keys(), {*events.LOOKUPS, *events.STEPS, *OTHERS})
+
+    def test_keys_of_one_round_trip_are_one_step(self):
+        told = [self.event(events.HIT, f"Car.{pk}", 1.0) for pk in range(1, 26)]
+        steps = Steps([*told, self.event(events.LOOKED, "Car.26", 1.0)])
+        self.assertEqual(
+            [step.named for step in steps], ["Car.1, Car.2, Car.3 and 22 more", "Car.26"]
+        )
+        self.assertEqual((steps.trips, steps.milliseconds), (1, 250))
+
+
+OTHERS = (events.FILLED, events.EXPIRED, events.OWED, events.REFUSED)
