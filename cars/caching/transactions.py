@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Collection, Iterable
 from enum import Enum, auto
+from time import perf_counter
 from typing import Any
 from weakref import ref
 
@@ -17,7 +18,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from . import owed, protocol
+from . import events, owed, protocol
 from .backends.base import Blocks, test_namespace
 from .databases import in_transaction
 from .entries import Seen, new_token
