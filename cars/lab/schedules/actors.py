@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from itertools import count
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -18,17 +19,33 @@ from django.db import connections
 
 from cars.caching import events, transactions
 from cars.caching.backends.base import AS_STORED
+from cars.caching.entries import NO_ANSWER
+from cars.caching.models import Owed
 from cars.caching.selects import Values
 
-from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Step, SteppingMixin, here, stop
+from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Link, Step, SteppingMixin, here, stop
 
 if TYPE_CHECKING:
     from .world import PlainEntry, World
 
 STEP_TIMEOUT = 60  # seconds; a step that takes longer is blocked inside the database
+OWED = Owed._meta.db_table
 
-# What a step has returned: its kind and the result. Or the name of a function that has ended, or
-# "slept".
+
+def _is_seen(sql: str, table: str) -> bool:
+    return table in sql or OWED in sql
+
+
+class Unaware(StrEnum):
+    """What the process of a reader can't know before its next look at what is owed."""
+
+    UNHELD = "a write was committed without a hold"
+    UNRELEASED = "a committed write owes its release"
+
+
+# What a step has returned: its kind and the result. Or the name of a function that has ended,
+# "slept", or UNANSWERED.
+UNANSWERED = "unanswered"
 Noted = tuple[object, ...] | str
 
 
@@ -77,6 +94,12 @@ class Actor:
         self.scope_start = 0  # index in `seen`: where the innermost function began that forgets
         self.slept = 0
         self.begun = self.abandoned = self.dead = self.committed = False
+        self.link = Link()
+        self.ledger: Any = None  # what its process knows of what is owed, for `walks.determined`
+        self.seconds = 0.0  # on the clock by which its process looks at what is owed
+        self.unheld = False  # a hold of it could not be taken, since the cache didn't answer twice
+        self.lost = False  # a hold of it was lost with its entry
+        self.unaware: set[Unaware] = set()  # what has happened since its process looked
         self.tokens = count(1)
         self.resume()
 
@@ -180,9 +203,11 @@ class Actor:
         kind = sql.split(None, 1)[0]
         if kind == "ROLLBACK":
             kind = TO_SAVEPOINT
-        elif kind not in STATEMENTS or (kind != "BEGIN" and self.table not in sql):
+        elif kind not in STATEMENTS or (kind != "BEGIN" and not _is_seen(sql, self.table)):
             return execute(sql, params, many, context)
-        step = Step(kind, atomic=self.connection.in_atomic_block, fills=self.fills)
+        step = Step(
+            kind, atomic=self.connection.in_atomic_block, fills=self.fills, owed=OWED in sql
+        )
 
         def do() -> Any:
             result = execute(sql, params, many, context)
@@ -197,8 +222,11 @@ class Actor:
         self.result = result
         if step.kind == "gets":
             ((value, token),) = result.values()
-            self.last_gets = self.world.plain(value)
-            self.seen.append(("gets", self.last_gets, token))
+            self.last_gets = None if value is NO_ANSWER.value else self.world.plain(value)
+            if value is NO_ANSWER.value:
+                self.seen.append(UNANSWERED)
+            else:
+                self.seen.append(("gets", self.last_gets, token))
         elif step.kind == "get":
             stored = None if result is AS_STORED else result
             found = self.world.plain(stored)  # a row, or an instance of the recipe of 2009
@@ -209,11 +237,14 @@ class Actor:
                 self.world.check_hit(self, number)
         elif step.kind == "cas":
             self.seen.append(("cas", bool(result)))
+        elif step.kind == "SELECT" and step.owed:
+            self.unaware.clear()
+            self.seen.append((str(step), tuple(self.world.records.values())))
         elif step.kind == "SELECT":
             self.last_read = self.world.visible_to(self)
             self.seen.append(("SELECT", self.last_read if step.fills else None))
         else:
-            self.seen.append((step.kind, step.rows))
+            self.seen.append((str(step), step.rows))
 
     def _hear(self, event: events.Event) -> None:
         if event.outcome == events.WAITED and self.last_gets:  # which has seen the row
@@ -246,5 +277,8 @@ class Actor:
     def sleep(self, seconds: float) -> None:
         """Note that it sleeps: it will look again, and knows only how many times it has."""
         self.slept += 1
-        times = sum(1 for seen in self.seen[self.scope_start :] if seen == "slept")
-        self.seen[self.scope_start :] = ["slept"] * (times + 1)
+        scope = self.seen[self.scope_start :]
+        times = scope.count("slept")
+        # It remembers that it got no answer before.
+        silent = [UNANSWERED] if UNANSWERED in scope else []
+        self.seen[self.scope_start :] = [*silent, *["slept"] * (times + 1)]

@@ -7,6 +7,8 @@ from unittest import mock
 from django.db import IntegrityError, OperationalError
 from django.db.transaction import atomic
 
+from cars.caching import owed
+from cars.caching.registry import cached_model
 from cars.caching.transactions import settle_all
 from cars.lab.models import (
     Counted,
@@ -130,6 +132,20 @@ def read_in_atomic(model: Cached, actor: Actor) -> None:
         read(model, actor)
 
 
+def look(model: Cached, actor: Actor) -> None:
+    """Look at what is owed, twice: the process withdraws it, and deletes the record."""
+    cached = cached_model(model, "default")
+    for _ in range(2):
+        actor.seconds += owed.FRESH
+        owed.held(cached, {cached.key(PK): PK})
+
+
+def look_and_read(model: Cached, actor: Actor) -> None:
+    """Look at what is owed, and read the row through the cache."""
+    actor.seconds += owed.FRESH
+    read(model, actor)
+
+
 WRITERS: dict[str, Run] = {
     "save": save,
     "atomic": save_in_atomic,
@@ -141,11 +157,19 @@ WRITERS: dict[str, Run] = {
     "update": update,
     "doubt": lose_connection_in_commit,
 }
-READERS: dict[str, Run] = {"read": read, "read-atomic": read_in_atomic}
+READERS: dict[str, Run] = {
+    "read": read,
+    "read-atomic": read_in_atomic,
+    "read-looked": look_and_read,
+    "look": look,
+}
 STARTS = {"cached", "absent"}  # the row is in the cache; the row doesn't exist
 # The entry is lost, at any time; a writer is killed, at any time after its COMMIT; so much time
 # passes that the entry ends, if it is neither a row nor the holds of a writer that is alive.
-FAULTS = {"lost", "killed", "later"}
+# The cache is restarted, at any time: the entry is lost, and the next call of each actor gets no
+# answer. Or the answers to a call of one actor, and to any number of calls after it, are lost.
+OUTAGES = {"restart", "no-answer"}
+FAULTS = {"lost", "killed", "later", *OUTAGES}
 RECIPES: dict[str, Cached] = {  # without one of these words: this project's recipe
     "2009": Counted2009,
     "none-on-save": CountedNoneOnSave,

@@ -1,11 +1,11 @@
 """The steps: every cache call, every SQL statement on the row, every COMMIT and ROLLBACK."""
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from cars.caching.backends import LocalMemoryCache, MemcachedCache, SwapMixin
-from cars.caching.entries import EXPIRE, Seen, Swap
+from cars.caching.entries import EXPIRE, NO_ANSWER, Seen, Swap
 
 if TYPE_CHECKING:
     from .actors import Actor
@@ -35,17 +35,19 @@ class Step:
         atomic: bool = False,
         fills: bool = True,
         value: Any = None,
+        owed: bool = False,
     ) -> None:
         self.kind = kind
         self.swap = swap  # what a cas compares and puts
         self.value = value  # what a set or an add puts
         self.atomic = atomic  # whether an SQL statement is in a transaction
         self.fills = fills  # whether the rows of a SELECT may go into the cache
+        self.owed = owed  # whether an SQL statement is on the records of what is owed
         self.rows = 0  # how many rows the step has written
 
     def __str__(self) -> str:
         if self.swap is None:
-            return self.kind
+            return f"{self.kind} owed" if self.owed else self.kind
         new, token = self.swap.value, self.swap.seen.token
         what = "expire" if new is EXPIRE else type(new).__name__.lower()
         return f"{'add' if token is None else 'cas'} {what}"
@@ -70,23 +72,68 @@ def stop(step: Step, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) ->
     return result
 
 
+class Link:
+    """An actor's connection to the cache: it can break, and then a call gets no answer."""
+
+    def __init__(self) -> None:
+        self.broken = False  # the next call gets no answer: the server has been restarted
+        self.fails = self.done = False  # whether the next call gets no answer, but is done
+        self.unanswered = 0  # how many calls in a row got no answer
+        self._seen: list[Any] = []  # the cache's tokens that were seen over it
+
+    def ask(self, unanswered: T, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return what `call` returns, or `unanswered`."""
+        if not (self.broken or self.fails):
+            self.unanswered = 0
+            return call(*args, **kwargs)
+        if self.done:
+            call(*args, **kwargs)
+        self.broken = self.fails = self.done = False
+        self.unanswered += 1
+        self._seen.clear()  # the next call makes another connection
+        return unanswered
+
+    def note(self, seen: Iterable[Seen]) -> None:
+        """Note what was seen over this connection."""
+        self._seen += [at.token for at in seen]
+
+    def has_seen(self, token: Any) -> bool:
+        """Was `token` seen over this connection? A cas with another one isn't sent."""
+        return token is None or any(token is seen for seen in self._seen)
+
+
+def link() -> Link:
+    """Return the link of the actor whose thread this is; elsewhere one that never breaks."""
+    actor = getattr(here, "actor", None)
+    return actor.link if actor else Link()
+
+
 class SteppingMixin(SwapMixin):
     """For cache backends: each call is a step."""
 
-    def get(self, *args: Any, **kwargs: Any) -> Any:
-        return stop(Step("get"), super().get, *args, **kwargs)
+    def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
+        return stop(Step("get"), link().ask, default, super().get, key, default, version)
 
     def get_many(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return stop(Step("get"), super().get_many, *args, **kwargs)
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
-        return stop(Step("gets"), super().gets_many, keys) if keys else {}
+        if not keys:
+            return {}
+        unanswered = dict.fromkeys(keys, NO_ANSWER)
+        seen = stop(Step("gets"), link().ask, unanswered, super().gets_many, keys)
+        link().note(seen.values())
+        return seen
 
     def cas_many(self, swaps: Mapping[str, Swap]) -> set[str]:
         if not swaps:
             return set()
         (swap,) = swaps.values()
-        return stop(Step("cas", swap), super().cas_many, swaps)
+        return stop(Step("cas", swap), self._swap, swaps, swap.seen.token)
+
+    def _swap(self, swaps: Mapping[str, Swap], token: Any) -> set[str]:
+        swap_many = super().cas_many
+        return link().ask(set(), swap_many, swaps) if link().has_seen(token) else set()
 
     def swap_and_look(self, swaps: Mapping[str, Swap]) -> dict[str, Seen]:
         self.cas_many(swaps)  # two steps: others can come in between

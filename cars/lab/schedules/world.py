@@ -16,10 +16,12 @@ from django.db.models import Model
 
 from cars.caching.backends import LocalMemoryCache
 from cars.caching.entries import Holds, Lease, Row, State
+from cars.caching.models import Owed
 from cars.caching.rows.fingerprint import SIZE
+from cars.lab.models import Counted
 
-from .actors import Actor
-from .programs import PK, Case
+from .actors import OWED, Actor, Unaware
+from .programs import OUTAGES, PK, Case
 from .steps import TO_SAVEPOINT, WRITES, Step, SteppingLocalMemory, SteppingMemcached, SteppingMixin
 
 
@@ -30,6 +32,12 @@ def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
         cache.clear()
         return cache
     return SteppingMemcached(servers or [], {"KEY_PREFIX": f"lab-{token_hex(8)}"})
+
+
+# Choices, followed by the name of an actor: its next call gets no answer, and is not done, or done.
+FAILS = "no answer to"
+FAILS_DONE = "no answer to what was done by"
+SWAP_CALLS = ("gets", "cas")  # which can get no answer
 
 
 class Verdict(StrEnum):
@@ -70,6 +78,8 @@ class Lock:
         kind = actor.pending.kind
         if kind not in WRITES | {"BEGIN"}:
             return False
+        if actor.pending.owed:
+            return actor.connection.vendor == "sqlite"
         return kind not in ("UPDATE", "DELETE") or not self.new
 
 
@@ -86,6 +96,7 @@ def database(model: type[Model]) -> Iterator[dict[str, Any]]:
         connection.settings_dict = config
         with connection.schema_editor() as editor:
             editor.create_model(model)
+            editor.create_model(Owed)
         connection.close()
         yield config
 
@@ -128,6 +139,7 @@ class World:
             for before, actor in pairwise(self.actors)
             if self.words[before.name] == self.words[actor.name]
         }
+        self.owes = bool(OUTAGES & case.faults)  # what can't be told to the cache is owed
         self.outcomes: set[tuple[object, ...]] = set()  # of all runs: hits and states at rest
         self.key = f"{case.model.__name__}.{PK}"
         self.cached_at_start = self._fill() if case.start == "cached" else None
@@ -159,6 +171,9 @@ class World:
         self.ever_committed = {number}
         self.lock: Lock | None = None
         self.faults_left = set(self.case.faults)
+        self.holders: dict[str, Actor] = {}  # by the token of a hold
+        self.silent = ""  # the actor that gets no answer, until it gets one
+        self.records: dict[int, tuple[str, bool]] = {}  # by pk: token and "under way", committed
         self.verdict: Verdict | None = None  # of the read that the last step was, if it was one
         self.problems: list[str] = []
         self.steps: list[str] = []
@@ -177,6 +192,8 @@ class World:
                     cursor.execute("DELETE FROM sqlite_sequence")
                 else:
                     cursor.execute(f"SELECT setval('{self.table}_id_seq', {PK}, false)")
+            if self.owes:
+                cursor.execute(f"DELETE FROM {OWED}")
 
     def _read_row(self) -> int | None:
         with self.connection.cursor() as cursor:
@@ -184,6 +201,11 @@ class World:
             row = cursor.fetchone()
         number: int | None = row[0] if row else None
         return number
+
+    def _read_records(self) -> None:
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SELECT id, token, under_way FROM {OWED} ORDER BY id")
+            self.records = {pk: (token, bool(way)) for pk, token, way in cursor.fetchall()}
 
     def _fill(self) -> Any:
         """Return the value that a read puts into the cache."""
@@ -228,6 +250,13 @@ class World:
             able.append("lost")
         if "later" in self.faults_left and self._can_end():
             able.append("later")
+        if "restart" in self.faults_left:
+            able.append("restart")
+        for actor in self.actors:
+            if self.can_fail(actor):
+                able.append(f"{FAILS} {actor.name}")
+                if actor.pending and actor.pending.swap:
+                    able.append(f"{FAILS_DONE} {actor.name}")
         return able + [actor.name for actor in self.actors if self._can_go_on(actor)]
 
     def _can_end(self) -> bool:
@@ -236,6 +265,12 @@ class World:
             return False
         alive = any(writer.pending and not writer.dead for writer in self.writers)
         return self.entry.state is not State.HOLDS or not alive
+
+    def can_fail(self, actor: Actor) -> bool:
+        """Can the next call of `actor` get no answer? The calls after it can as well."""
+        asks = actor.pending is not None and actor.pending.kind in SWAP_CALLS
+        silent = actor.name == self.silent or (not self.silent and "no-answer" in self.faults_left)
+        return asks and silent and not actor.link.broken and self._can_go_on(actor)
 
     def _can_go_on(self, actor: Actor) -> bool:
         if not actor.pending or actor.dead or (self.lock and self.lock.blocks(actor)):
@@ -256,24 +291,58 @@ class World:
         if name in ("lost", "later"):
             self.steps.append(f"-- the entry {'is lost' if name == 'lost' else 'ends, by time'}")
             self.faults_left.remove(name)
+            if name == "lost":
+                self._note_loss()
             self.cache.delete(self.key)
             self._look()
         elif name.startswith("kill "):
             self.steps.append(f"-- {name}")
             self.faults_left.remove("killed")
             self.by_name[name[5:]].dead = True
+        elif name == "restart":
+            self.steps.append("-- the cache is restarted")
+            self.faults_left.remove("restart")
+            self._note_loss()
+            self.cache.delete(self.key)
+            self._look()
+            for actor in self.actors:
+                actor.link.broken = True
+        elif name.startswith(FAILS):
+            how, _, name = name.rpartition(" ")
+            actor = self.by_name[name]
+            self.silent = name
+            self.faults_left.discard("no-answer")
+            actor.link.fails, actor.link.done = True, how == FAILS_DONE
+            self._step(actor, f" ({how})")
         else:
             self._step(self.by_name[name])
         self.able = self._choices()
         if not self.able:
             self._check_at_rest()
 
-    def _step(self, actor: Actor) -> None:
+    def _note_loss(self) -> None:
+        """Note whose holds are lost with the entry; other recipes have none, but lose as much."""
+        if not issubclass(self.case.model, Counted):
+            holders = self.writers
+        else:
+            tokens = self.entry.tokens if self.entry else ()
+            holders = [self.holders[token] for token in tokens if token in self.holders]
+        for writer in holders:
+            writer.lost = True
+
+    def _step(self, actor: Actor, how: str = "") -> None:
         step = actor.pending
         if step is None:
             raise ValueError(f"{actor.name} has no step to take")
-        self.steps.append(f"{actor.name}: {step}")
+        if not how and actor.name == self.silent and step.kind in SWAP_CALLS:
+            self.silent = ""
+        elif actor.link.broken and step.kind in ("get", *SWAP_CALLS):
+            how = " (the connection is broken)"
+        self.steps.append(f"{actor.name}: {step}{how}")
         actor.begun = True
+        if step.swap and isinstance(step.swap.value, Holds):
+            for token in step.swap.value.deadlines:  # others only pass on what they have seen
+                self.holders.setdefault(token, actor)
         before = self.token
         actor.resume()
         if step.kind in ("cas", "add", "set", "delete"):
@@ -288,6 +357,11 @@ class World:
     def _follow_transaction(self, actor: Actor, step: Step) -> None:
         """Note who has the row locked after `step`, and what is committed."""
         lock = self.lock
+        if step.owed:
+            self._follow_records(actor, step)
+            return
+        if step.kind == "COMMIT" and self.owes:
+            self._read_records()
         if step.kind == "BEGIN":
             self.lock = Lock(actor.name, new=False, written=False)
         elif step.kind in WRITES and step.rows > 0 and step.atomic:
@@ -304,8 +378,20 @@ class World:
             if step.kind == "COMMIT" and lock.written:
                 self._note_commit(actor)
 
+    def _follow_records(self, actor: Actor, step: Step) -> None:
+        if step.kind in WRITES and not step.atomic:
+            self._read_records()
+        if step.kind == "INSERT" and actor.committed:
+            self._make_unaware(Unaware.UNRELEASED)
+
+    def _make_unaware(self, of: Unaware) -> None:
+        for actor in self.actors:
+            actor.unaware.add(of)
+
     def _note_commit(self, actor: Actor) -> None:
         actor.committed = actor in self.writers
+        if actor.unheld:
+            self._make_unaware(Unaware.UNHELD)
         self.committed = self._read_row()
         self.ever_committed.add(self.committed)
         self.steps[-1] += f", committed: {self.committed}"
@@ -313,6 +399,8 @@ class World:
     def _result(self, actor: Actor) -> str:
         """Say what the step returned, if the actor has not forgotten it yet."""
         last = actor.seen[-1] if actor.seen else None
+        if isinstance(last, tuple) and last[0] == "SELECT owed":
+            return f" -> {', '.join(token for token, _ in self.records.values()) or 'nothing'}"
         if isinstance(last, tuple) and last[0] in ("get", "gets", "cas", "SELECT"):
             return f" -> {actor.last_read if last[0] == 'SELECT' else last[1]}"
         return ""
@@ -331,24 +419,30 @@ class World:
 
     def check_hit(self, actor: Actor, number: int | None) -> None:
         """Check the row that the cache has given `actor`: it must be the committed one."""
-        self.outcomes.add(("hit", actor.name, number, self.committed))
-        self.verdict = self._verdict(number)
+        self.verdict = self._verdict(actor, number)
+        self.outcomes.add(("hit", actor.name, number, self.committed, self.verdict))
         if self.verdict is Verdict.DIRTY:
             self._wrong("dirty hit", f"{actor.name} got {number}, which was never committed")
         elif self.verdict is Verdict.STALE:
             self._wrong("stale hit", f"{actor.name} got {number}, committed is {self.committed}")
 
-    def _verdict(self, number: int | None) -> Verdict:
+    def _verdict(self, actor: Actor, number: int | None) -> Verdict:
         if number == self.committed:
             return Verdict.RIGHT
         if number not in self.ever_committed:
             return Verdict.DIRTY
-        return Verdict.EXCUSED if self._is_excused() else Verdict.STALE
+        if self._has_lost_an_entry() or self._is_out_of_reach(actor):
+            return Verdict.EXCUSED
+        return Verdict.STALE
 
-    def _is_excused(self) -> bool:
-        """Is this the exception "lost entry": the entry was lost before a write was released?"""
-        lost = "lost" in self.case.faults - self.faults_left
-        return lost and any(w.committed and (w.pending or w.dead) for w in self.writers)
+    def _has_lost_an_entry(self) -> bool:
+        """Is this the exception "lost entry": a hold was lost before its write was released?"""
+        return any(w.lost and w.committed and (w.pending or w.dead) for w in self.writers)
+
+    def _is_out_of_reach(self, actor: Actor) -> bool:
+        """Is this the exception "unreachable server": owed, and `actor` has not looked since?"""
+        lost = any(writer.lost for writer in self.writers)
+        return Unaware.UNHELD in actor.unaware or (lost and Unaware.UNRELEASED in actor.unaware)
 
     def _check_refused(self, compared: Any, before: Any) -> None:
         """Check what the pruning relies on: a cas fails if the entry has changed since."""
@@ -362,14 +456,16 @@ class World:
             self._wrong("wrong answer", f"{actor.name}: {number}, it saw {actor.last_read}")
 
     def _check_at_rest(self) -> None:
-        self.outcomes.add(("rest", self.committed, self.entry))
+        self.outcomes.add(("rest", self.committed, self.entry, *self.records.values()))
         stuck = [a.name for a in self.actors if a.pending and not a.dead]
         if stuck:
             self._wrong("stuck", f"no actor can go on, of {', '.join(stuck)}")
         killed = any(a.dead for a in self.actors)
         if not self.entry or self.entry.state is not State.ROW:
             return
-        if self.entry.number != self.committed and not (killed and self._is_excused()):
+        if self.records:  # the looks to come will withdraw
+            return
+        if self.entry.number != self.committed and not (killed and self._has_lost_an_entry()):
             what = f"in the cache {self.entry.number}, in the database {self.committed}"
             self._wrong("stale at rest", what)
 

@@ -19,6 +19,35 @@ ONE_WRITER = (
     "save read later",
     "atomic read killed later cached",
 )
+# The cache is restarted, or doesn't answer.
+OUTAGES = (
+    "save read read restart cached",
+    "atomic read restart cached",
+    "rollback read restart cached",
+    "savepoint read restart",
+    "delete read restart cached",
+    "update read restart",
+    "create read restart absent",
+    "insert read restart absent",
+    "atomic read restart killed cached",
+    "save read-looked no-answer cached",
+    "atomic read-looked no-answer cached",
+    "rollback read-looked no-answer cached",
+    "savepoint read-looked no-answer cached",
+    "delete read-looked no-answer cached",
+    "update read-looked no-answer cached",
+    "create read-looked no-answer absent",
+    "insert read-looked no-answer absent",
+    "doubt read-looked no-answer cached",
+    "save look read no-answer cached",
+    "save look read-looked no-answer cached",
+    "atomic look read-looked no-answer cached",
+    "save look read-looked killed no-answer cached",
+    "atomic read-looked no-answer restart cached",
+    "save read-looked lost no-answer cached",
+    "save save restart",
+    "save atomic no-answer cached",
+)
 TWO_WRITERS = (
     "save save read",
     "save atomic read",
@@ -64,6 +93,15 @@ CATCHES = {
     "compare the token": "atomic read read",
     "fresh SELECT": "save save read cached",
     "unknown outcome: keep the hold": "doubt atomic read cached",
+    "no answer is not absent": "atomic read no-answer restart cached",
+    "once more on a fresh connection": "save read read restart cached",
+    "owed counts as held": "save read-looked no-answer cached",
+    "inserted in the same transaction": "atomic read-looked no-answer cached",
+    "inserted before the write in autocommit": "save read-looked no-answer cached",
+    "under way until the write has ended": "save look read-looked no-answer cached",
+    "withdraw expires leases": "atomic look read no-answer",
+    "withdraw rewrites holds": "save save look no-answer",
+    "withdraw, then delete": "save look read-looked no-answer cached",
 }
 
 # Cases small enough to run every schedule, with all rules or with the named one switched off.
@@ -74,6 +112,9 @@ SMALL: tuple[tuple[str, str | None], ...] = (
     ("save save", "fresh SELECT"),
     ("none-on-save save read later", None),
     ("save read killed later cached", None),
+    ("save no-answer restart cached", None),
+    ("save look no-answer cached", None),
+    ("savepoint look no-answer cached", None),
 )
 
 # Where each of the repairs in `cars.recipes` goes wrong, and this project's recipe doesn't.

@@ -9,7 +9,7 @@ from unittest import mock
 from django.db.models import Model
 from django.test import override_settings
 
-from cars.caching import entries, protocol, transactions
+from cars.caching import entries, owed, protocol, records, transactions
 from cars.caching.entries import Seen
 from cars.caching.registry import CachedModel, Keys
 from cars.caching.selects import Values
@@ -29,6 +29,10 @@ class Clock:
         return here.actor.slept
 
     @staticmethod
+    def perf_counter() -> float:
+        return here.actor.seconds
+
+    @staticmethod
     def sleep(seconds: float) -> None:
         here.actor.sleep(seconds)
 
@@ -43,7 +47,10 @@ def _forgetting(name: str, keeps_result: bool) -> Callable[..., Any]:
     @wraps(function)
     def call(*args: Any) -> Any:
         with here.actor.forgetting(None if keeps_result else name):
-            return function(*args)
+            result = function(*args)
+        if result and not keeps_result:
+            here.actor.seen.append("failed")
+        return result
 
     return call
 
@@ -52,11 +59,14 @@ def _hold_keeping_what_stands() -> Callable[..., dict[str, Seen]]:
     """Return `protocol.hold`; all that the actor keeps of what it saw is what it returns."""
     hold = protocol.hold
 
-    def call(*args: Any) -> dict[str, Seen]:
+    def call(cached: CachedModel, keys: Keys, token: str) -> dict[str, Seen]:
         actor = here.actor
         with actor.forgetting("hold"):
-            standing = hold(*args)
+            standing = hold(cached, keys, token)
         world = actor.world
+        if keys.keys() - standing.keys():
+            actor.seen.append("failed")
+            actor.unheld = actor.link.unanswered >= 2
         actor.seen += [("gets", world.plain(at.value), at.token) for at in standing.values()]
         return standing
 
@@ -80,6 +90,75 @@ def _noting_fills() -> dict[str, Callable[..., Any]]:
     return {"fill": fill_noted, "read_database": read_database_noted}
 
 
+# What is owed. Each actor is a process that has looked when the run began. Its looks go over the
+# connection that it has, and no time passes between them but what its program says.
+
+
+class ActorLedger(owed.Ledger):
+    """What the process of an actor knows of what is owed."""
+
+    def _look(self, cached: CachedModel) -> None:
+        with here.actor.forgetting("look"):
+            super()._look(cached)
+        written = here.actor.world.records
+        withdrawn = frozenset(written[pk][0] for pk in self.withdrawn if pk in written)
+        here.actor.seen.append(("knows", frozenset(self.names), withdrawn))
+
+
+class ActorLook(records.Look):
+    """A look over the connection of the actor."""
+
+    def __init__(self, alias: str) -> None:
+        self._connection = here.actor.connection
+
+    def fits(self, alias: str) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    @contextmanager
+    def _limited(self) -> Iterator[None]:
+        yield
+
+
+def _ledger(cached: CachedModel) -> owed.Ledger | None:
+    actor = here.actor
+    if not actor.world.owes:
+        return None
+    ledger: owed.Ledger | None = actor.ledger
+    if ledger is None:
+        ledger = actor.ledger = ActorLedger("lab", looked=0.0)
+    return ledger
+
+
+def _is_trusted(cached: CachedModel) -> bool:
+    return not here.actor.world.owes
+
+
+def _record(pk: int, token: str, names: str, under_way: bool, *times: object) -> records.Record:
+    """Return a record; a writer that was killed has passed its deadline."""
+    writer, _, _ = token.rpartition("-")
+    dead = here.actor.world.by_name[writer].dead
+    return records.Record(pk, token, names.split(), dead or not under_way)
+
+
+def _raise(what: str, error: str) -> None:
+    raise AssertionError(f"{what}: {error}")
+
+
+def _patches_of_owed() -> Iterator[Any]:
+    replacements: dict[str, Any] = {
+        "_ledger": _ledger,
+        "is_trusted": _is_trusted,
+        "perf_counter": Clock.perf_counter,
+        "Look": ActorLook,
+        "log_once": _raise,
+    }
+    yield mock.patch.multiple(owed, **replacements)
+    yield mock.patch.object(records, "_record", _record)
+
+
 @contextmanager
 def determined() -> Iterator[None]:
     """Within the block, make what the actors do depend on their schedule only."""
@@ -94,6 +173,8 @@ def determined() -> Iterator[None]:
         functions["hold"] = _hold_keeping_what_stands()
         for name in ("release", "withdraw", "warm"):
             functions[name] = _forgetting(name, keeps_result=False)
+        for patch in _patches_of_owed():
+            stack.enter_context(patch)
         for name, function in functions.items():
             stack.enter_context(mock.patch.object(protocol, name, function))
         yield

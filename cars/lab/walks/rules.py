@@ -18,6 +18,8 @@ from cars.caching.rows import pack
 from cars.caching.selects import Values
 from cars.lab.schedules.steps import here
 
+from . import outage_rules
+
 
 def _replace(stack: ExitStack, name: str, function: Callable[..., Any]) -> None:
     """Call `function` in place of the protocol's function `name`."""
@@ -147,6 +149,7 @@ RULES: dict[str, Callable[[ExitStack], None]] = {
     "compare the token": _put_without_looking,
     "fresh SELECT": _put_what_was_saved,
     "unknown outcome: keep the hold": _withdraw_unknown,
+    **outage_rules.RULES,
 }
 
 _switched_off: list[str] = []  # one rule at most

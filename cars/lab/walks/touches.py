@@ -1,7 +1,8 @@
 """What the pruning asks of a world: its state, and what its steps read and write.
 
-Steps touch the "cache" (the entry), the "row" (the committed one), its "lock", and actors, by their
-names. What a step touches is a pair of sets: what it reads, and what it writes.
+Steps touch the "cache" (the entry), the "row" (the committed one), its "lock", what is "owed" (the
+committed records), the "link of" each actor to the cache, and actors, by their names. What a step
+touches is a pair of sets: what it reads, and what it writes.
 """
 
 from collections.abc import Iterable, Set
@@ -10,8 +11,9 @@ from typing import NamedTuple
 from cars.caching.entries import State
 from cars.lab.schedules.actors import Actor
 from cars.lab.schedules.steps import WRITES, Step
-from cars.lab.schedules.world import World
+from cars.lab.schedules.world import FAILS, World
 
+CALLS = {"get", "gets", "cas", "add", "set", "delete"}  # of the cache
 NONE: frozenset[str] = frozenset()
 
 
@@ -37,20 +39,33 @@ def conflict(one: Touched, other: Touched) -> bool:
 def state(world: World) -> tuple[object, ...]:
     """Return everything that the steps to come can depend on."""
     actors = tuple(_state_of(actor, world.token) for actor in world.actors)
-    return world.committed, world.lock, world.entry, frozenset(world.faults_left), actors
+    faults = (frozenset(world.faults_left), world.silent)
+    records = tuple(world.records.values())
+    return world.committed, world.lock, world.entry, faults, records, actors
 
 
-def _state_of(actor: Actor, token: object) -> tuple[object, ...] | None:
+def _state_of(actor: Actor, token: object) -> tuple[object, ...]:
     if actor.dead:
-        return ("dead", actor.committed)
+        return ("dead", actor.committed, actor.lost)
     if not actor.pending:
-        return None
-    # A token that isn't the entry's now can't become it again: each write makes a new one.
+        return ("ended", actor.lost)
+    # A token that isn't the entry's now can't become it again: each write makes a new one. One that
+    # was seen over another connection can't be swapped.
+    link = actor.link
     seen = tuple(
-        (item[1], item[2] is None or item[2] is token) if item[0] == "gets" else item
+        (item[1], item[2] is None or (item[2] is token and link.has_seen(token)))
+        if item[0] == "gets"
+        else item
         for item in actor.seen
     )
-    return (actor.begun, actor.committed, str(actor.pending), seen)
+    knows = (
+        link.broken,
+        min(link.unanswered, 2),
+        actor.unheld,
+        actor.lost,
+        frozenset(actor.unaware),
+    )
+    return (actor.begun, actor.committed, str(actor.pending), seen, knows)
 
 
 def next_step(world: World, name: str) -> Touched:
@@ -61,12 +76,24 @@ def next_step(world: World, name: str) -> Touched:
         return _later(world)
     if name.startswith("kill "):
         return Touched(writes={name[5:], "kill"})
+    if name == "restart":
+        return _restart(world)
+    how, _, name = name.rpartition(" ")
     actor = world.by_name[name]
     step = _step(world, actor, actor.pending) if actor.pending else NOTHING
-    return Touched({*step.reads, *_twin(world, actor)}, {*step.writes, name})
+    if how == FAILS:
+        step = NOTHING
+    begins = {"no-answer"} if how and not world.silent else NONE
+    return Touched(
+        {*step.reads, *_twin(world, actor), *_link(actor)}, {*step.writes, name, *begins}
+    )
 
 
 def _step(world: World, actor: Actor, step: Step) -> Touched:
+    if step.owed:
+        return _on_records(world, step)
+    if actor.link.broken and step.kind in CALLS:
+        return NOTHING
     if step.kind in ("get", "gets"):
         return Touched(reads=_read_by_get(world))
     if step.swap:
@@ -81,13 +108,33 @@ def _step(world: World, actor: Actor, step: Step) -> Touched:
     if step.kind == "SELECT":
         # If it doesn't fill, its rows go to the caller alone, and are right whatever they are.
         return Touched(reads={"row"}) if step.fills else NOTHING
+    # A write that becomes visible decides what those who looked before it can't know.
+    records = {"owed"} if world.owes else NONE
     if step.kind == "BEGIN" or (step.kind in WRITES and step.atomic):
         return Touched(reads={"row"}, writes={"lock"})
     if step.kind in WRITES:
-        return Touched(reads={"lock"}, writes={"row"})
-    if not world.owns_lock(actor):
-        return NOTHING
-    return Touched(writes={"lock", "row"} if step.kind == "COMMIT" else {"lock"})
+        return Touched(reads={"lock"}, writes={"row", *records})
+    if step.kind != "COMMIT":
+        return Touched(writes={"lock"}) if world.owns_lock(actor) else NOTHING
+    return Touched(writes={"lock", "row", *records} if world.owns_lock(actor) else records)
+
+
+def _on_records(world: World, step: Step) -> Touched:
+    """What a statement on the records of what is owed touches."""
+    if step.kind == "SELECT":  # which are due depends on who was killed
+        killed = {writer.name for writer in world.writers} if "killed" in world.case.faults else ()
+        return Touched(reads={"owed", *killed})
+    # In a transaction nobody else sees it before the COMMIT.
+    return NOTHING if step.atomic else Touched(reads={"lock"}, writes={"owed"})
+
+
+def _restart(world: World) -> Touched:
+    return Touched(writes={"cache", *(f"link of {actor.name}" for actor in world.actors)})
+
+
+def _link(actor: Actor) -> Iterable[str]:
+    step = actor.pending
+    return [f"link of {actor.name}"] if step and step.kind in CALLS else []
 
 
 def _later(world: World) -> Touched:
@@ -117,6 +164,9 @@ def still_touched(world: World) -> dict[str, Touched]:
         if actor.pending and not actor.dead:
             reads = {"row", *_twin(world, actor), *(committed if world.case.faults else ())}
             writes = {"cache", actor.name}
+            if world.owes:
+                reads |= {"owed", f"link of {actor.name}"}
+                writes |= {"owed"}
             if world.words[actor.name] != "read":
                 writes |= {"row", "lock"}
             touched[actor.name] = Touched(reads, writes)
@@ -126,4 +176,10 @@ def still_touched(world: World) -> dict[str, Touched]:
         touched["later"] = _later(world)
     if "killed" in world.faults_left:
         touched["kill"] = Touched(writes={actor.name for actor in world.writers if actor.pending})
+    if "restart" in world.faults_left:
+        touched["restart"] = _restart(world)
+    if "no-answer" in world.faults_left or world.silent:
+        # In place of an actor's next step, its call can get no answer.
+        failing = {actor.name for actor in world.actors if world.can_fail(actor)}
+        touched["no-answer"] = Touched(writes={"no-answer", *failing})
     return touched

@@ -14,7 +14,7 @@ class Command(BaseCommand):
         "Run the caching recipe under every interleaving of a few readers and writers of one row, "
         "in a test database beside that of DATABASE_URL. On PostgreSQL two transactions can be "
         "open at the same time; on SQLite one waits for the other. A case is a list of words, for "
-        "example 'save atomic read cached lost'."
+        "example 'save atomic read cached lost' or 'save read-looked no-answer'."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -46,7 +46,12 @@ class Command(BaseCommand):
                 raise CommandError(f"There is no rule {rule!r}. The rules are: {', '.join(RULES)}.")
             if not names and rule:
                 names = [cases.CATCHES[rule]]
-            names = names or [*cases.ONE_WRITER, *cases.TWO_WRITERS, *cases.TWO_AND_TWO]
+            names = names or [
+                *cases.ONE_WRITER,
+                *cases.OUTAGES,
+                *cases.TWO_WRITERS,
+                *cases.TWO_AND_TWO,
+            ]
             wrong = [name for name in names if self.walk(name, **options)]
         if wrong:
             raise CommandError(f"Something is wrong in: {'; '.join(wrong)}")

@@ -30,6 +30,11 @@ class InterleavingsTests(Interleavings):
             with self.subTest(case), determined_world(case) as world:
                 self.assert_never_stale(walk_all(world))
 
+    def test_no_row_is_stale_after_an_outage_once_a_reader_has_looked(self):
+        for case in cases.OUTAGES:
+            with self.subTest(case), determined_world(case) as world:
+                self.assert_never_stale(walk_all(world))
+
     def test_two_writers_are_never_stale_in_any_schedule(self):
         for case in cases.TWO_WRITERS if POSTGRESQL else cases.TWO_WRITERS_ON_SQLITE:
             with self.subTest(case), determined_world(case) as world:
