@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin, messages
@@ -12,12 +13,13 @@ from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import F, QuerySet
 from django.db.models.functions import Round
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from .admin_site import StrictAdmin
 from .caching.entries import State
 from .caching.inspection import inspect, inspect_many
+from .insight import writes
 from .models import Car
 
 BATCH = 500  # cars that "Put into the cache" has in memory at a time
@@ -86,6 +88,30 @@ class CarAdmin(StrictAdmin):
     def size(self, car: Car) -> str | None:
         size = car.standing.size
         return None if size is None else f"{size} bytes"
+
+    # The views that write: their response is made when the transaction has ended.
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = super().changeform_view(request, *args, **kwargs)
+        if request.method == "POST" and response.status_code == HTTPStatus.OK:
+            self.message_user(request, "Not saved: nothing was held or written.", messages.WARNING)
+        self._tell(request, "The save")
+        return response
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = super().delete_view(request, *args, **kwargs)
+        self._tell(request, "The delete")
+        return response
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response = super().changelist_view(request, *args, **kwargs)
+        self._tell(request, "The action")
+        return response
+
+    def _tell(self, request: HttpRequest, what: str) -> None:
+        """Add a message with the steps that a POST has taken, if any."""
+        if request.method == "POST" and request.lookups.steps:
+            self.message_user(request, writes.described(request, what), messages.INFO)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CarChangeList

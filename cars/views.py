@@ -17,7 +17,7 @@ from django.views.generic import CreateView, DeleteView, UpdateView
 from . import documents, listing
 from .caching.inspection import inspect
 from .forms import CarForm
-from .insight import source
+from .insight import source, writes
 from .models import Car
 
 
@@ -95,7 +95,7 @@ class CarChange(PermissionRequiredMixin, SuccessMessageMixin):
     done = ""
 
     def get_success_message(self, cleaned_data: dict[str, Any]) -> str:
-        return f"{self.object} {self.done}"
+        return writes.described(self.request, f"{self.object} {self.done}")
 
 
 class CarAdd(CarChange, CreateView):
@@ -104,7 +104,7 @@ class CarAdd(CarChange, CreateView):
     form_class = CarForm
     template_name = "cars/form.html"
     permission_required = "cars.add_car"
-    done = "was added."
+    done = "was added"
 
 
 class CarEdit(CarChange, UpdateView):
@@ -113,7 +113,7 @@ class CarEdit(CarChange, UpdateView):
     form_class = CarForm
     template_name = "cars/form.html"
     permission_required = "cars.change_car"
-    done = "was saved."
+    done = "was saved"
 
 
 class CarDelete(CarChange, DeleteView):
@@ -122,4 +122,4 @@ class CarDelete(CarChange, DeleteView):
     template_name = "cars/confirm_delete.html"
     success_url = reverse_lazy("cars:list")
     permission_required = "cars.delete_car"
-    done = "was deleted."
+    done = "was deleted"

@@ -22,7 +22,7 @@ WORDS = {
     events.SELECTED: (DATABASE, "SELECT", "the row as it is now"),
     events.FILLED: (CACHE, "put the row", "stored"),
     events.EXPIRED: (CACHE, "remove the entry", "removed"),
-    events.HOLD: (CACHE, "put a hold", "held: reads go to the database"),
+    events.HOLD: (CACHE, "put a hold", "held"),
     events.COMMITTED: (DATABASE, "write and COMMIT", "committed"),
     events.WITHDRAWN: (CACHE, "remove the hold", "nothing stands there"),
     events.OWED: (DATABASE, "note the withdrawal", "owed: the cache does not answer"),
@@ -159,7 +159,7 @@ class Steps:
 
     @property
     def summary(self) -> str:
-        """What a write did, for example "held, written and committed, read again, put"."""
+        """What was done, for example "held, written and committed, read again, put"."""
         done = dict.fromkeys(PAST[step.outcome] for step in self._steps if step.outcome in PAST)
         outcomes = {step.outcome for step in self._steps}
         if events.COMMITTED in outcomes and not outcomes & {events.HOLD, events.OWED}:

@@ -186,13 +186,13 @@ class ChangeTests(PageCase):
         self.log_in("add_car")
         page = self.client.post(reverse("cars:add"), self.data, follow=True)
         self.assertRedirects(page, Car.objects.get().get_absolute_url())
-        self.assertContains(page, "Toyota Auris was added.")
+        self.assertContains(page, "Toyota Auris was added")
 
     def test_an_edit_shows_on_the_page_of_the_car(self):
         self.log_in("change_car")
         car = Car.objects.create(make="Toyota", model="Avensis")
         page = self.client.post(reverse("cars:edit", args=[car.pk]), self.data, follow=True)
-        self.assertContains(page, "Toyota Auris was saved.")
+        self.assertContains(page, "Toyota Auris was saved")
         self.assertContains(page, "<h1>Toyota Auris</h1>")
 
     def test_the_edit_form_reads_the_database_and_not_the_cache(self):
@@ -213,7 +213,7 @@ class ChangeTests(PageCase):
         self.assertTrue(Car.objects.exists())
         page = self.client.post(url, follow=True)
         self.assertRedirects(page, reverse("cars:list"))
-        self.assertContains(page, "Toyota Avensis was deleted.")
+        self.assertContains(page, "Toyota Avensis was deleted")
         self.assertFalse(Car.objects.exists())
 
     def test_an_invalid_value_is_rejected_and_nothing_is_saved(self):

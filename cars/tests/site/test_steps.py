@@ -4,7 +4,7 @@ import re
 
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
-from django.test import TestCase, override_settings
+from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.html import strip_tags
 
 from cars.caching import events
@@ -17,7 +17,8 @@ from carsite import settings as site
 
 def strip(page):
     """Return the steps of a page's strip: lane, question, answer."""
-    steps = re.findall(r'<li class="to-(.+?)">(.*?)</li>', page.content.decode(), re.DOTALL)
+    trip = r'class="trip to-(.+?)">(.*?)class="time"'
+    steps = re.findall(trip, page.content.decode(), re.DOTALL)
     return [
         (lane, *(" ".join(strip_tags(part).split()) for part in re.findall(SPAN, step, re.DOTALL)))
         for lane, step in steps
@@ -99,3 +100,69 @@ class WordsTests(TestCase):
 
 
 OTHERS = (events.FILLED, events.EXPIRED, events.OWED, events.REFUSED)
+
+
+class WriteTests(TransactionTestCase):
+    """A save says what it did."""
+
+    def setUp(self):
+        empty_cache()
+        self.car = Car.objects.create(pk=1, make="Toyota", price=100)
+        self.url = self.car.get_absolute_url()
+        self.admin = "/admin/cars/car/"
+        self.client.force_login(User.objects.create_superuser("root"))
+
+    summary = "held, written and committed, read again, put. 3 round trips to the cache, "
+    steps = [
+        ("cache", "look Car.1", "what stands there"),
+        ("cache", "put a hold", "held"),
+        ("database", "write and COMMIT", "committed"),
+        ("database", "SELECT", "the row as it is now"),
+        ("cache", "put the row", "stored"),
+    ]
+
+    def post(self, url, **data):
+        return self.client.post(url, data, follow=True)
+
+    def test_an_edit_shows_its_steps(self):
+        page = self.post(f"{self.url}edit/", make="Volvo")
+        self.assertContains(page, f"Volvo was saved: {self.summary}")
+        self.assertEqual(strip(page)[:5], self.steps)
+
+    def test_a_save_in_the_admin_shows_its_steps(self):
+        page = self.post(f"{self.admin}1/change/", make="Volvo")
+        self.assertContains(page, f"The save: {self.summary}")
+        self.assertEqual(strip(page), self.steps)
+
+    def test_marking_down_shows_its_steps(self):
+        page = self.post(self.admin, action="mark_down", _selected_action=[1])
+        self.assertContains(page, f"The action: {self.summary}")
+        self.assertEqual(strip(page), self.steps)
+
+    def test_removing_from_the_cache_shows_its_steps(self):
+        page = self.post(self.admin, action="remove_from_cache", _selected_action=[1])
+        self.assertContains(page, "The action: removed. 2 round trips to the cache, ")
+
+    def test_a_delete_shows_its_steps(self):
+        for url, data in ((f"{self.url}delete/", {}), (f"{self.admin}2/delete/", {"post": "yes"})):
+            Car.objects.get_or_create(pk=2, make="Volvo")
+            page = self.post(url, **data)
+            self.assertContains(page, "held, written and committed, hold removed. 4 round trips")
+
+    def test_a_refused_save_says_that_nothing_was_held(self):
+        for url in (f"{self.url}edit/", f"{self.admin}1/change/"):
+            page = self.post(url, make="")
+            self.assertContains(page, "ot saved: nothing was held or written")
+            self.assertEqual(strip(page), [])
+
+    def test_without_an_answer_a_save_says_so(self):
+        with override_settings(CACHES=site.caches([f"127.0.0.1:{servers.free_port()}"])):
+            page = self.post(f"{self.url}edit/", make="Volvo")
+        self.assertContains(
+            page,
+            "Volvo was saved: not held, since the cache does not answer, written and committed",
+        )
+
+    def test_a_name_is_escaped_in_the_message(self):
+        page = self.post(f"{self.url}edit/", make="<b>")
+        self.assertContains(page, "&lt;b&gt; was saved:")
