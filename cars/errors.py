@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.middleware import common
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.utils.datastructures import MultiValueDictKeyError
 
 
 def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -44,7 +45,7 @@ def without_queries(
 
 
 class ErrorPagesMiddleware:
-    """Gives a page to a 405, which is empty, and to a 404 with DEBUG, which is Django's own."""
+    """Gives pages to errors that have none: a 405, a missing parameter, a 404 with DEBUG."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -57,6 +58,12 @@ class ErrorPagesMiddleware:
             allowed = {"Allow": response["Allow"]}
             return without_queries("405.html", 405, allowed, method=request.method, **allowed)
         return response
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        """Answer 400 where a parameter is missing that a page of the toolbar takes for granted."""
+        if isinstance(exception, MultiValueDictKeyError):
+            return without_queries("400.html", 400)
+        return None
 
 
 class CommonMiddleware(common.CommonMiddleware):

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 from django.contrib.auth.models import User
 from django.db import OperationalError, connections
+from django.http import QueryDict
 from django.test import Client, TestCase, override_settings
 
 
@@ -29,6 +30,10 @@ class ErrorPageTests(TestCase):
                 page = self.client.get(url)
                 self.assertPage(page, 400, "Bad request")
                 self.assertIn("Content-Security-Policy", page.headers)
+
+    def test_a_missing_parameter_gives_the_400_page(self):
+        with patch("cars.views.source.excerpts", side_effect=lambda: QueryDict()["missing"]):
+            self.assertPage(self.client.get("/"), 400, "Bad request")
 
     def test_a_form_in_another_encoding_is_read_as_utf_8(self):
         form = "username=é".encode("utf-16")
