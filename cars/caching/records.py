@@ -31,7 +31,7 @@ def _model() -> type[Model]:
 @memoize
 def log_once(what: str, error: str) -> None:
     """Log that `what` failed, once for each kind of error: it may fail at each look."""
-    logger.error("%s: %s. Has `manage.py migrate` been run on this database?", what, error)
+    logger.error("%s: %s. If its table is missing, run `manage.py migrate`.", what, error)
 
 
 # With a write

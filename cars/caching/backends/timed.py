@@ -21,7 +21,8 @@ class TimedSocket:
         self._client = client
         self._seconds = self._timeout = client.timeout
         self._ends = ends  # of the first command: connecting is a part of it
-        self._is_usual = False  # it has answered, and its own timeout is that of a command
+        self._was_used = False
+        self._is_usual = False  # it was used, and its own timeout is that of a command
         self._is_sent = False  # and the answer has not begun
 
     def sendall(self, data: bytes) -> None:
@@ -34,12 +35,15 @@ class TimedSocket:
         self._is_sent = len(data) < LARGE
 
     def _begin(self, now: float) -> None:
-        if self._client.has_answered:
+        if self._was_used:  # what was sent before was answered: else it would be closed
+            self._client.has_answered = True
             self._ends = now + self._seconds
+        self._was_used = True
         if self._client.deadline is not None:
             # A server whose turn comes late isn't taken for one that is away.
             self._ends = max(self._client.deadline, now + MOMENT)
         self._limit(self._ends - now)
+        self._is_usual = self._client.has_answered and self._timeout == self._seconds
 
     def recv(self, size: int) -> bytes:
         """Return what arrives next of the answer; raises TimeoutError when the time is over."""
@@ -48,9 +52,6 @@ class TimedSocket:
         else:
             self._limit(self._ends - monotonic())
         data: bytes = self._receive(size)
-        if not self._is_usual and data:
-            self._client.has_answered = True
-            self._is_usual = self._timeout == self._seconds
         return data
 
     def _limit(self, left: float) -> None:
@@ -58,10 +59,12 @@ class TimedSocket:
         if left <= 0:
             raise TimeoutError("timed out")
         # Python asks the kernel at each change, so small differences aren't worth one.
+        if left > self._seconds - MOMENT / 2:
+            left = self._seconds
         if abs(left - self._timeout) > MOMENT / 2:
-            self._timeout = min(left, self._seconds)
-            self._is_usual = self._is_usual and self._timeout == self._seconds
-            self._sock.settimeout(self._timeout)
+            self._timeout = left
+            self._is_usual = False
+            self._sock.settimeout(left)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -71,7 +74,7 @@ class TimedClient(Client):  # type: ignore[misc]  # pymemcache has no stubs
     """pymemcache's client for one server, with one deadline for the whole of a command."""
 
     deadline: float | None = None  # of several servers together, by `monotonic`
-    has_answered = False  # over this connection
+    has_answered = False  # a whole command, over this connection
 
     sock: Any
 

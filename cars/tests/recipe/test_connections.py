@@ -2,6 +2,7 @@
 
 import gc
 import socket
+import threading
 import time
 from types import SimpleNamespace
 from unittest import mock, skipUnless
@@ -11,7 +12,7 @@ from django.core.cache import cache, close_caches
 from django.test import TestCase, TransactionTestCase
 from pymemcache.client import base
 
-from cars.caching.backends import server
+from cars.caching.backends import client, server
 from cars.caching.entries import ABSENT, Lease, Swap
 from cars.lab import servers
 from cars.models import Car
@@ -128,7 +129,11 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
                 self.assertEqual(read(self.row.pk), ("b", "hit"))
 
     def test_a_server_that_was_down_is_used_again_after_a_moment(self):
-        with using([self.address], pickle=False), mock.patch.object(server, "LEFT_ALONE", 0.05):
+        with (
+            using([self.address], pickle=False),
+            mock.patch.object(server, "LEFT_ALONE", 0.05),
+            mock.patch.object(client, "MOMENT", 10),  # on a busy machine too
+        ):
             with servers.memcached(port=self.port):
                 Plain.objects.cache(self.row.pk)
             self.assertEqual(read(self.row.pk), ("a", "no answer"))
@@ -179,3 +184,34 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
                     clock.now = 1000 + second + part / 4
                     self.calls()
                 self.assertEqual(asked.call_count, second)
+
+
+class HalfAnswersTests(MemcachedMixin, TransactionTestCase):
+    """What answers closes each connection in the middle of an answer."""
+
+    def test_it_is_left_alone_like_a_server_that_is_away(self):
+        empty_cache()
+
+        def answer_half(connection):
+            connection.recv(4096)
+            connection.sendall(b"VALUE half 0 100\r\nha")
+            connection.close()
+
+        listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
+        accepted = []
+
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                accepted.append(connection)
+                answer_half(connection)
+
+        threading.Thread(target=serve, daemon=True).start()
+        with using([f"127.0.0.1:{listener.getsockname()[1]}"], pickle=False):
+            for _ in range(5):
+                self.assertIsNone(cache.get("a"))
+        self.assertEqual(len(accepted), 1)
+        listener.shutdown(socket.SHUT_RDWR)

@@ -8,7 +8,7 @@ from unittest import mock, skipUnless
 from django.core.cache import cache
 from django.test import TransactionTestCase
 
-from cars.caching.backends import server
+from cars.caching.backends import client, server
 from cars.lab import servers
 from cars.tests.support.assertions import HeldMixin
 from cars.tests.support.caches import MemcachedMixin, empty_cache
@@ -25,6 +25,7 @@ class SeveralServersTests(CostMixin, HeldMixin, TransactionTestCase):
     def setUp(self):
         empty_cache()
         self.enterContext(mock.patch.object(server, "LEFT_ALONE", 0))
+        self.enterContext(mock.patch.object(client, "MOMENT", 10))  # on a busy machine too
         self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
         self.pks = [row.pk for row in self.rows]
 
@@ -87,6 +88,7 @@ class OneServerDownTests(MemcachedMixin, HeldMixin, TransactionTestCase):
         addresses.append(self.second.enter_context(servers.memcached()))
         # A server that is down is asked each time, so that no test has to wait.
         self.enterContext(mock.patch.object(server, "LEFT_ALONE", 0))
+        self.enterContext(mock.patch.object(client, "MOMENT", 10))  # on a busy machine too
         self.enterContext(using(addresses, pickle=False))
         self.addresses = addresses
         self.rows = [Plain.objects.create(name=str(number)) for number in range(40)]
