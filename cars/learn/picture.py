@@ -141,5 +141,8 @@ def _steps(run: Run, titles: dict[str, str], writers: set[str], entry: Entry) ->
 def _code(code: Code | None) -> tuple[Source | None, int | None]:
     if code is None:
         return None, None
-    source = source_of(code.function)
+    try:
+        source = source_of(code.function)
+    except ValueError:  # the function was renamed after the run was recorded
+        return None, None
     return source, source.find(code.line)

@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import TransactionTestCase
 
+from cars.caching.backends import LocalMemoryCache, MemcachedCache
 from cars.lab.walks.rules import RULES
 from cars.learn import recorded, recording, search
 from cars.learn.runs import Code, Run
@@ -26,7 +27,10 @@ from cars.learn.scenarios import (
 from cars.learn.stage import NotPossible, open_stage
 from cars.tests.support.caches import MemcachedMixin
 
-RECORD = "Record it again by `manage.py races --record`, and read the texts that show it."
+RECORD = (
+    "Record it again by `manage.py races --record`, and on PostgreSQL by `python -m "
+    "cars.lab.servers python manage.py races --record`; then read the texts that show it."
+)
 RULE_RUNS = {without_name(rule): rule for rule in RULE_CASES}
 
 
@@ -93,6 +97,13 @@ class RecordedTests(TransactionTestCase):
 
 
 class MemcachedTests(MemcachedMixin, TransactionTestCase):
+    def test_only_this_recipe_runs_on_memcached_since_the_others_store_pickles(self):
+        for recipe in RECIPES:
+            chosen = scenario(recipe, "save-read")
+            with self.subTest(recipe), open_stage(chosen, settings.MEMCACHED_SERVERS) as stage:
+                backend = MemcachedCache if recipe == "carsite" else LocalMemoryCache
+                self.assertIsInstance(stage.world.cache, backend)
+
     def test_on_memcached_each_recorded_run_is_the_same(self):
         for name in [*RUNS, *RULE_RUNS]:
             with self.subTest(name):

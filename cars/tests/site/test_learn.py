@@ -8,10 +8,12 @@ from tempfile import NamedTemporaryFile
 from django.test import TestCase, override_settings
 from django.urls import reverse
 from django.utils.safestring import mark_safe
+from msgspec.structs import replace
 
 from cars import documents
 from cars.learn import pages, recorded
 from cars.learn.picture import picture_of, source_of
+from cars.learn.runs import Code
 from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
 from cars.markdown import render
 from cars.tests.recipe.test_docs import exceptions_to_never_stale
@@ -112,6 +114,13 @@ class PageTests(TestCase):
                 if step.frame.lane and step.frame.target:
                     with self.subTest(name, step=step.number):
                         self.assertIsNotNone(step.line)
+
+    def test_a_step_whose_function_is_gone_is_drawn_without_its_code(self):
+        run = recorded.run("set-on-save")
+        gone = [replace(frame, code=Code("cars.recipes.gone.put", "")) for frame in run.frames]
+        picture = picture_of(replace(run, frames=tuple(gone)))
+        self.assertEqual([step.source for step in picture.steps], [None] * len(gone))
+        self.assertEqual(picture.sources, [])
 
     @override_settings(LAB=False)
     def test_without_the_lab_no_page_offers_to_run_anything(self):
