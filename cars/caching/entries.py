@@ -89,13 +89,14 @@ class Swap(NamedTuple):
 
 
 ABSENT = Seen(None, None)
-NO_ANSWER = Seen(object(), None)  # the server didn't answer: what stands there isn't known
+NO_ANSWER = Seen(State.NO_ANSWER, None)  # the server didn't answer: what stands there isn't known
 EXPIRE = object()
 STATES: dict[type, State] = {
     type(None): State.NOTHING,
     Row: State.ROW,
     Lease: State.LEASE,
     Holds: State.HOLDS,
+    State: State.NO_ANSWER,
 }
 
 

@@ -10,7 +10,7 @@ from functools import cache as memoize
 from time import perf_counter
 from typing import Any
 
-from django.core.exceptions import EmptyResultSet, FullResultSet
+from django.core.exceptions import EmptyResultSet, FullResultSet, ValidationError
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import CompositePrimaryKey, IntegerField, Model, QuerySet
@@ -21,6 +21,9 @@ from .rows import fingerprint_of
 
 Values = list[Any]  # of one row, in the order of `CachedModel.names`
 Converter = Callable[[Any, Any, BaseDatabaseWrapper], Any]
+
+# The pk's field returns what it doesn't take. Such a row isn't packed, but it is read.
+NOT_TAKEN = (TypeError, ValueError, ValidationError)
 
 STATEMENTS = "caching_statements"  # the attribute of a connection: its statements
 
@@ -45,17 +48,26 @@ def _select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     if statement is None or not statement.takes(pk):
         return _select_many(cached, keys)
     values = statement.run(pk)
-    if values is None or cached.key(values[statement.pk_index]) != key:
+    if values is None:
         return {}
-    return {key: values}
+    try:
+        return {key: values} if cached.key(values[statement.pk_index]) == key else {}
+    except NOT_TAKEN:
+        return {key: values}
 
 
 def _select_many(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     pks = list(keys.values())
     # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
     condition = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
-    rows = _rows(cached).values_list("pk", *cached.names).filter(**condition)
-    return {key: values for pk, *values in rows if (key := cached.key(pk)) in keys}
+    rows = list(_rows(cached).values_list("pk", *cached.names).filter(**condition))
+    try:
+        return {key: values for pk, *values in rows if (key := cached.key(pk)) in keys}
+    except NOT_TAKEN:
+        if len(keys) == 1:
+            return {key: values for key in keys for _, *values in rows}
+        parts = (_select(cached, {key: pk}) for key, pk in keys.items())
+        return {key: values for part in parts for key, values in part.items()}
 
 
 @memoize

@@ -12,7 +12,7 @@ from ...entries import ListingError, State
 from ...registry import CachedModel
 from ..progress import progress
 
-OTHERS = (State.LEASE, State.HOLDS, State.OTHER, State.NOTHING)
+OTHERS = (State.LEASE, State.HOLDS, State.OTHER, State.NOTHING, State.NO_ANSWER)
 SHOWN = 10  # keys of stale rows, of each model
 
 
@@ -47,7 +47,7 @@ class Command(BaseCommand):
         unlisted = {alias for alias, models in by_cache.items() if not self._list(alias, models)}
         for cached in self.counts:
             self._compare(cached, sample)
-            self._report(cached, is_listed=cached.config.cache not in unlisted)
+            self._report(cached)
         if stale := sum(counts[verify.STALE] for counts in self.counts.values()):
             raise CommandError(
                 f"{stale} stale. Were they written by SQL that Django doesn't see? Tell the cache "
@@ -84,12 +84,10 @@ class Command(BaseCommand):
         stale = [key for key, what in outcomes.items() if what == verify.STALE]
         self.stale[cached] = (self.stale[cached] + stale)[:SHOWN]
 
-    def _report(self, cached: CachedModel, is_listed: bool) -> None:
+    def _report(self, cached: CachedModel) -> None:
         counts = self.counts[cached]
         rows = ", ".join(f"{counts[what]} {what}" for what in (verify.FRESH, verify.STALE))
         others = ", ".join(f"{counts[state]} {state}" for state in OTHERS)
-        if not is_listed:  # a server that is away looks like an empty one
-            others += f" or {State.NO_ANSWER}"
         self.stdout.write(f"{cached.model._meta.label} ({cached.alias}): {rows}; {others}")
         for key in self.stale[cached]:
             self.stdout.write(f"  stale: {key}")
