@@ -13,7 +13,8 @@ from django.conf import settings
 from .process import Answer, Question
 
 WAIT = 3  # seconds that a visitor waits for the answers to others
-LIMIT = 5  # seconds that an answer may take, with the start of the process
+LIMIT = 5  # seconds that an answer may take
+START = 20  # seconds that the first answer of a process may take
 
 
 class Unavailable(Exception):
@@ -52,14 +53,15 @@ class Lab:
             self._end()
 
     def _ask(self, question: Question) -> Answer:
-        process = self._running()
+        before, process = self._process, self._running()
+        limit = LIMIT if process is before else START
         assert process.stdin and process.stdout
         try:
             process.stdin.write(msgspec.json.encode(question) + b"\n")
         except OSError:
             self._end()
             raise EOFError from None
-        deadline = time.monotonic() + LIMIT
+        deadline = time.monotonic() + limit
         line = b""
         while not line.endswith(b"\n"):
             left = deadline - time.monotonic()

@@ -12,7 +12,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import IO
 
@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Struct
 
 from .runs import Run
+from .scenarios import MOST_STEPS, Scenario, Unknown, scenario
 
 SECONDS = 10  # that a question may take, before the process ends itself
 IDLE = 600
@@ -53,7 +54,6 @@ class Answer(Struct, frozen=True, omit_defaults=True):
 
 def answer(question: Question, servers: list[str]) -> Answer:
     """Play what `question` asks for; `servers` are those of Memcached."""
-    from .scenarios import MOST_STEPS, Unknown, scenario
     from .search import TooLong, shortest
     from .stage import NotPossible, open_stage
 
@@ -61,8 +61,7 @@ def answer(question: Question, servers: list[str]) -> Answer:
         if len(question.steps) > MOST_STEPS:
             raise NotPossible(f"A schedule has at most {MOST_STEPS} steps.")
         chosen = scenario(question.recipe, question.case, question.without)
-        with open_stage(chosen, servers) as stage:
-            run = stage.play(question.steps)
+        run = play(chosen, question.steps, servers)
         hint = ""
         if question.hint and run.choices:
             with open_stage(chosen) as stage:
@@ -76,6 +75,27 @@ def answer(question: Question, servers: list[str]) -> Answer:
     except (NotPossible, Unknown) as error:
         return Answer(refused=str(error))
     return Answer(run, hint=hint)
+
+
+def play(chosen: Scenario, steps: Sequence[str], servers: list[str]) -> Run:
+    """Play `steps` on Memcached, or in local memory if it doesn't answer.
+
+    Raises NotPossible for a step that can't be taken when its turn comes.
+    """
+    from .stage import NotPossible, open_stage
+
+    if servers:
+        try:
+            with open_stage(chosen, servers) as stage:
+                run = stage.play(steps)
+                if "error" not in stage.world.problems:
+                    return run
+        except NotPossible:
+            raise
+        except Exception as error:  # a world can't say what stands in a cache without an answer
+            print(f"The run is played in local memory: {error!r}", file=sys.stderr)
+    with open_stage(chosen) as stage:
+        return stage.play(steps)
 
 
 @contextmanager

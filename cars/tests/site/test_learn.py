@@ -17,6 +17,7 @@ from cars.learn.runs import Code
 from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
 from cars.markdown import render
 from cars.tests.recipe.test_docs import exceptions_to_never_stale
+from cars.tests.site.test_csp import InlineFinder
 
 TEXTS = [pages.FOLDER / "README.md", *(page.path for page in pages.pages())]
 LINKS = re.compile(r"^\[([^\]]+)\]\((\S+?)(?: \"([^\"]+)\")?\)$", re.MULTILINE)
@@ -127,6 +128,18 @@ class PageTests(TestCase):
         for url in [f"/learn/{page.slug}/" for page in pages.pages()] + ["/learn/races/"]:
             with self.subTest(url):
                 self.assertNotContains(self.client.get(url), "/learn/lab/?")
+
+
+class PolicyTests(TestCase):
+    @override_settings(LAB=True)
+    def test_nothing_is_inline_on_any_page(self):
+        urls = [f"/learn/{page.slug}/" for page in pages.pages()]
+        urls += ["/learn/", "/learn/races/", "/docs/protocol/", "/learn/lab/?recipe=nothing"]
+        for url in urls:
+            with self.subTest(url):
+                finder = InlineFinder()
+                finder.feed(self.client.get(url).content.decode())
+                self.assertEqual(finder.found, [])
 
 
 class GridPageTests(TestCase):

@@ -13,6 +13,7 @@ import msgspec
 from django.conf import settings
 from django.test import SimpleTestCase, TestCase, override_settings, tag
 
+from cars.lab.servers import free_port
 from cars.learn import lab as module
 from cars.learn import pages, recorded
 from cars.learn.lab import Lab, Unavailable, lab
@@ -20,12 +21,14 @@ from cars.learn.process import ENVIRON, Question
 from cars.learn.scenarios import MOST_STEPS
 
 SAVE_READ = Question("set-on-save", "save-read")
+PATIENT = mock.patch.multiple(module, LIMIT=60, START=60)  # on a busy machine
 LOST = ("reader", "reader", "writer", "writer", "reader")
 
 
 @tag("processes")
 class ProcessTests(SimpleTestCase):
     def setUp(self):
+        self.enterContext(PATIENT)
         self.lab = Lab()
         self.addCleanup(self.lab.end)
 
@@ -49,6 +52,11 @@ class ProcessTests(SimpleTestCase):
         self.assertIn("Possible steps: writer, reader", self.ask("visitor").refused)
         self.assertIn("no recipe", self.lab.ask(Question("x", "y")).refused)
         self.assertIn("at most", self.ask(*["reader"] * (MOST_STEPS + 1)).refused)
+
+    def test_with_memcached_away_a_run_is_played_in_local_memory(self):
+        with override_settings(MEMCACHED_SERVERS=[f"127.0.0.1:{free_port()}"]):
+            answer = self.lab.ask(Question("carsite", "save-read", steps=("reader", "reader")))
+        self.assertEqual(answer.run.frames[-1].entry.state, "lease")
 
     def test_a_killed_process_is_started_again(self):
         self.ask()
@@ -132,6 +140,7 @@ class LabPageTests(TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.enterClassContext(PATIENT)
         cls.addClassCleanup(lab.end)
 
     def get(self, **query):
