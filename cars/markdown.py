@@ -64,6 +64,8 @@ def render(path: Path, link: Link | None = None, include: Include | None = None)
                 "td"  # a screen reader would announce a heading without a name
             )
     for token in kept:
+        if style := token.attrs.pop("style", None):  # the policy of the site refuses it
+            token.attrSet("class", "number" if "right" in str(style) else "")
         if token.children and link:
             token.children = _linked(token.children, link)
     markdown.add_render_rule("table_open", lambda *args: '<div class="scroll-x"><table>\n')

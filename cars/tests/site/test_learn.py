@@ -134,7 +134,8 @@ class PolicyTests(TestCase):
     @override_settings(LAB=True)
     def test_nothing_is_inline_on_any_page(self):
         urls = [f"/learn/{page.slug}/" for page in pages.pages()]
-        urls += ["/learn/", "/learn/races/", "/docs/protocol/", "/learn/lab/?recipe=nothing"]
+        urls += [reverse("document", args=[name]) for name in documents.names()]
+        urls += ["/learn/", "/learn/races/", "/learn/lab/?recipe=nothing"]
         for url in urls:
             with self.subTest(url):
                 finder = InlineFinder()
@@ -198,6 +199,15 @@ class MarkdownTests(TestCase):
         self.assertNotIn("<script>", text.html)
         self.assertNotIn("<b>", text.html)
         self.assertIn("&lt;i&gt;", text.html)
+
+    def test_a_column_of_numbers_has_a_class_and_no_style(self):
+        text = self.rendered("# T\n\n| a | |\n|---|---:|\n| b | 1 |\n")
+        self.assertIn('<td class="number">1</td>', text.html)
+        self.assertNotIn("style", text.html)
+
+    def test_a_heading_of_a_column_without_a_name_is_no_heading(self):
+        text = self.rendered("# T\n\n| | a |\n|---|---|\n| b | 1 |\n")
+        self.assertEqual(text.html.count("<th>"), 1)
 
     def test_links_are_given_to_the_site(self):
         text = self.rendered("# T\n\nSee [a](b.md#c).\n", link=lambda target: f"/x/{target}")
