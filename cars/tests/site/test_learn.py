@@ -16,6 +16,7 @@ from cars.learn.picture import picture_of, source_of
 from cars.learn.runs import Code
 from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
 from cars.markdown import render
+from cars.models import Car
 from cars.tests.recipe.test_docs import exceptions_to_never_stale
 from cars.tests.site.test_csp import InlineFinder
 
@@ -65,6 +66,18 @@ class TextTests(TestCase):
         )
         named = {name.partition(":")[0] for row in rows[1:] for name in row.split(", ")}
         self.assertEqual(named, {n.lower() for n in exceptions_to_never_stale()})
+
+    def test_every_block_of_code_runs(self):
+        blocks = [
+            block
+            for path in TEXTS
+            for block in re.findall(r"^```python\n(.*?)^```", path.read_text(), re.M | re.S)
+        ]
+        self.assertTrue(blocks)
+        car = Car.objects.create(make="Toyota")
+        for block in blocks:
+            with self.subTest(block):
+                exec(block, {"Car": Car, "pks": [car.pk]})
 
     def test_every_address_of_this_site_in_a_text_answers(self):
         for path in TEXTS:
