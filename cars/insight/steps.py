@@ -122,7 +122,7 @@ class Steps:
         before = 0.0
         writes = False
         keys: list[str] = []
-        for step, after in zip(self._steps, [*self._steps[1:], None], strict=True):
+        for step, after in zip(self._steps, [*self._steps[1:], None], strict=False):
             writes = writes or step.outcome in (events.HOLD, events.COMMITTED)
             next_outcome = after.outcome if after else ""
             step.of_a_writer = writes or next_outcome in PAST

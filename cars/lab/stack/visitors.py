@@ -111,7 +111,7 @@ class Reader(Visitor):
         page = self.ask("GET", f"/cars/{car}/")
         shown = re.search(r"<dt>Mileage</dt><dd>([\d,]+) km", page)
         mileage = int(shown[1].replace(",", "")) if shown else 0
-        self.record.saw(car, mileage, "read from the cache" in page, latest, asked)
+        self.record.saw(car, mileage, "<strong>1 hit, " in page, latest, asked)
 
 
 class Writer(Visitor):

@@ -262,6 +262,16 @@ class AccountTests(PageCase):
         self.assertContains(page, "Log in")
 
 
+DUMMY = {"default": {"BACKEND": "django.core.cache.backends.dummy.DummyCache"}}
+
+
+@override_settings(CACHES=DUMMY)
+class CacheIsOffTests(PageCase):
+    def test_the_page_of_a_car_works(self):
+        car = Car.objects.create(make="Toyota")
+        self.assertContains(self.client.get(car.get_absolute_url()), "<h1>Toyota</h1>")
+
+
 class CacheIsDownTests(PageCase):
     """No page fails because the cache is down."""
 
