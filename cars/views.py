@@ -18,16 +18,24 @@ from . import documents, listing
 from .caching.inspection import inspect
 from .forms import CarForm
 from .insight import source, writes
+from .lab.storm import results
 from .models import Car
 
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """Show the start page: what the site is, three things to try, and the recipe's source."""
+    """Show the start page: the claim with its figures, four lines of code, and what to try."""
+    storms = results.recorded()
     return render(
         request,
         "home.html",
-        {"car": Car.objects.first(), "excerpts": source.excerpts(), "debug": settings.DEBUG},
+        {
+            "car": Car.objects.first(),
+            "snippets": source.snippets(),
+            "before": storms["2009"],
+            "today": storms["today"],
+            "debug": settings.DEBUG,
+        },
     )
 
 

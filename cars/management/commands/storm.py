@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError
 
+from cars.lab.storm import results
 from cars.lab.storm.run import missing_servers, storm
 
 from .demo import end_on_signals
@@ -37,8 +38,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--writers", type=int, default=3, help="processes that write (%(default)s)"
         )
+        parser.add_argument(
+            "--record", action="store_true", help="write the figures that the start page shows"
+        )
 
-    def handle(self, *, seconds: float, recipe: str, **options: Any) -> None:
+    def handle(self, *, seconds: float, recipe: str, record: bool, **options: Any) -> None:
         if missing := missing_servers():
             raise CommandError(f"A storm needs {' and '.join(missing)} on this machine.")
         numbers = {name: options[name] for name in ("seed", "readers", "writers")}
@@ -54,5 +58,7 @@ class Command(BaseCommand):
         for example in figures.examples:
             self.stderr.write(example)
         self.stdout.write(str(figures))
+        if record:
+            results.record(recipe, seconds, figures)
         if not figures.is_right:
             sys.exit(1)

@@ -2,12 +2,15 @@
 
 from io import StringIO
 from multiprocessing import get_context
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from unittest import mock, skipIf
 
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import SimpleTestCase, tag
 
+from cars.lab.storm import results
 from cars.lab.storm.record import COUNTS, DIRTY, EXCUSED, RIGHT, STALE, Record
 from cars.lab.storm.run import Figures, missing_servers, storm
 
@@ -82,7 +85,7 @@ class RecordTests(SimpleTestCase):
 class CommandTests(SimpleTestCase):
     """What `manage.py storm` says."""
 
-    def run_command(self, stale=0, dirty=0, stale_at_rest=0):
+    def run_command(self, *arguments, stale=0, dirty=0, stale_at_rest=0):
         counts = dict.fromkeys(COUNTS, 0) | {"reads": 1000, "hits": 900}
         figures = Figures(counts | {"stale": stale, "dirty": dirty}, stale_at_rest, ["an example"])
         out, err = StringIO(), StringIO()
@@ -92,7 +95,7 @@ class CommandTests(SimpleTestCase):
             mock.patch("cars.management.commands.storm.end_on_signals"),
         ):
             try:
-                call_command("storm", stdout=out, stderr=err)
+                call_command("storm", *arguments, stdout=out, stderr=err)
             except SystemExit as end:
                 return end.code, out.getvalue()
         return 0, out.getvalue()
@@ -106,6 +109,15 @@ class CommandTests(SimpleTestCase):
         for what in ("stale", "dirty", "stale_at_rest"):
             with self.subTest(what):
                 self.assertEqual(self.run_command(**{what: 1})[0], 1)
+
+    def test_the_figures_are_recorded_by_recipe_beside_those_of_the_other(self):
+        path = Path(self.enterContext(TemporaryDirectory())) / "results.json"
+        with mock.patch.object(results, "PATH", path):
+            for recipe, stale in (("2009", 7), ("today", 0)):
+                self.run_command("--seconds", "8", "--recipe", recipe, "--record", stale=stale)
+            found = results.recorded()
+        stale = {name: (one["seconds"], one["stale"]) for name, one in found.items()}
+        self.assertEqual(stale, {"2009": (8, 7), "today": (8, 0)})
 
     def test_missing_servers_are_named_in_one_line(self):
         with (

@@ -171,9 +171,9 @@ class JourneyTests(BrowserTestCase):
             page.keyboard.press("Enter")
             expect(page.locator("main")).to_be_focused()
             page.keyboard.press("Tab")
-            expect(page.get_by_text("Browse the cars")).to_be_focused()
+            expect(page.get_by_text("See a cache break")).to_be_focused()
             page.keyboard.press("Enter")
-            expect(page).to_have_url(f"{self.live_server_url}/cars/")
+            expect(page).to_have_url(f"{self.live_server_url}/learn/")
 
     def test_a_keyboard_user_logs_in(self):
         with self.visitor() as page:

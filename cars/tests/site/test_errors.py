@@ -63,7 +63,7 @@ class ErrorPageTests(TestCase):
                     self.assertPage(page, 404, "Page not found")
 
     def test_an_error_gives_the_500_page(self):
-        error = patch("cars.views.source.excerpts", side_effect=ValueError("broken"))
+        error = patch("cars.views.source.snippets", side_effect=ValueError("broken"))
         with error, self.assertLogs("django.request", "ERROR"):
             self.assertPage(self.client.get("/"), 500, "Server error")
 

@@ -7,9 +7,12 @@ from django.contrib.auth.models import Permission, User
 from django.db import connection
 from django.test import Client, TestCase, override_settings
 from django.urls import reverse
+from django.utils.html import strip_tags
 
-from cars.caching import CacheManager
+from cars import views
+from cars.insight import source
 from cars.lab import servers
+from cars.lab.storm import results
 from cars.models import Car
 from cars.tests.support.caches import empty_cache
 from carsite import settings as site
@@ -33,11 +36,35 @@ class PageCase(TestCase):
 
 
 class StartPageTests(PageCase):
-    def test_the_start_page_shows_the_source_code_that_runs(self):
-        page = unescape(self.client.get("/").content.decode())
-        for line in inspect.getsource(CacheManager.cache).splitlines():
-            self.assertIn(line.strip(), page)
-        self.assertIn("objects = CacheManager()", page)
+    def test_the_figures_of_the_claim_are_those_of_the_recorded_storms(self):
+        page = self.client.get("/")
+        storms = results.recorded()
+        self.assertEqual({storm["seconds"] for storm in storms.values()}, {8})
+        self.assertContains(page, f"{storms['2009']['stale']:,} stale rows</strong>")
+        self.assertEqual(storms["today"]["stale"], 0)
+        self.assertContains(page, '<strong class="good">none</strong>')
+        for storm in storms.values():
+            self.assertContains(page, f"{storm['reads']:,}")
+
+    def test_the_lines_of_code_are_those_of_this_site(self):
+        code = "".join(snippet.code for snippet in source.snippets())
+        for line in filter(None, map(str.strip, code.splitlines())):
+            if not line.startswith("def"):  # the view of this site has annotations
+                self.assertIn(line, inspect.getsource(Car) + inspect.getsource(views.detail))
+        page = unescape(strip_tags(self.client.get("/").content.decode()))
+        self.assertIn(code.splitlines()[1], page)
+
+    def test_two_buttons_lead_to_the_tutorial_and_to_the_installation(self):
+        page = self.client.get("/")
+        for url in ("/learn/", "/docs/your-project/", "/docs/protocol/", "/docs/reference/"):
+            self.assertContains(page, f'href="{url}"')
+            self.assertEqual(self.client.get(url).status_code, 200)
+
+    def test_everybody_sees_where_they_are_and_the_link_to_watch(self):
+        self.assertContains(self.client.get("/"), '<a href="/watch/">Watch</a>')
+        self.assertContains(self.client.get("/cars/"), '<a href="/cars/" aria-current="page">')
+        self.assertContains(self.client.get("/learn/"), '<a href="/learn/" aria-current="true">')
+        self.assertRedirects(self.client.get("/watch/"), "/admin/login/?next=/watch/")
 
     def test_the_start_page_has_links_to_three_things_to_try(self):
         car = Car.objects.create(make="Toyota", model="Avensis")
