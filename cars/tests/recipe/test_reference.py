@@ -36,6 +36,7 @@ COMMANDS = {
     "mutants": "cars",
     "races": "cars",
     "screenshots": "cars",
+    "stack": "cars",
     "storm": "cars",
     "web_servers": "cars",
 }
