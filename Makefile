@@ -23,12 +23,16 @@ help: ## this list
 demo: .venv/installed ## set up the site and serve it; also PORT=8001, HOST=0.0.0.0
 	@exec $(PYTHON) manage.py demo --host $(HOST) --port $(PORT)
 
-test: .venv/installed ## run the tests
-	$(PYTHON) manage.py test
+# The workers of --parallel need the fork of Linux, and can't start processes: the tests that do run
+# last, without it.
+PARALLEL = $(if $(filter Linux,$(shell uname)),--parallel)
 
-# A worker of --parallel can't start processes, so the tests that do run last, without it.
+test: .venv/installed ## run the tests
+	$(PYTHON) manage.py test $(PARALLEL) --exclude-tag processes
+	$(PYTHON) manage.py test --tag processes
+
 test-postgresql: .venv/installed ## run the tests, and those that need PostgreSQL, on one it starts
-	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --parallel --exclude-tag processes
+	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput $(PARALLEL) --exclude-tag processes
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
 
 fuzz: .venv/installed ## send 5,000 random requests to the site with each role; also FUZZ_REQUESTS=100
