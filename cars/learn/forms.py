@@ -4,9 +4,7 @@ from typing import Any
 
 from django import forms
 
-from cars.lab.walks.rules import RULES
-
-from .scenarios import CASES, HERE, MOST_STEPS, RECIPES
+from .scenarios import CASES, HERE, MOST_STEPS, RECIPES, RULE_CASES
 
 
 class LabForm(forms.Form):
@@ -18,7 +16,7 @@ class LabForm(forms.Form):
     case = forms.ChoiceField(choices=[(case.slug, case.title) for case in CASES.values()])
     without = forms.ChoiceField(
         label="Without the rule",
-        choices=[("", "none: with all rules"), *((rule, rule) for rule in RULES)],
+        choices=[("", "none: with all rules"), *((rule, rule) for rule in RULE_CASES)],
         required=False,
     )
     steps = forms.CharField(required=False, max_length=1000, widget=forms.HiddenInput)

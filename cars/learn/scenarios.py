@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from cars.lab.walks.rules import RULES
-
 MOST_STEPS = 80  # of a schedule; the longest run of the cases has fewer
 
 
@@ -167,7 +165,7 @@ CASES = {
     )
 }
 
-# The case that shows what goes wrong without a rule.
+# The rules for a server that answers, and the case that shows what goes wrong without each.
 RULE_CASES = {
     "hold before COMMIT": "transaction-read",
     "holds are a set": "two-saves",
@@ -259,8 +257,8 @@ def scenario(recipe: str, case: str, without: str = "") -> Scenario:
     for name, known, kind in ((recipe, RECIPES, "recipe"), (case, CASES, "case")):
         if name not in known:
             raise Unknown(f"There is no {kind} {name!r}. There are: {', '.join(known)}.")
-    if without and without not in RULES:
-        raise Unknown(f"There is no rule {without!r}. There are: {', '.join(RULES)}.")
+    if without and without not in RULE_CASES:
+        raise Unknown(f"There is no rule {without!r}. There are: {', '.join(RULE_CASES)}.")
     if without and recipe != HERE.slug:
         raise Unknown(f"The recipe {recipe!r} has no rules: they are those of {HERE.slug!r}.")
     return Scenario(RECIPES[recipe], CASES[case], without)

@@ -12,9 +12,10 @@ from django.db import connection
 from django.test import TransactionTestCase
 
 from cars.caching.backends import LocalMemoryCache, MemcachedCache
+from cars.lab.walks.outage_rules import RULES as OUTAGE_RULES
 from cars.lab.walks.rules import RULES
 from cars.learn import recorded, recording, search
-from cars.learn.runs import Code, Run
+from cars.learn.runs import Run
 from cars.learn.scenarios import (
     CASES,
     RECIPES,
@@ -35,14 +36,12 @@ RULE_RUNS = {without_name(rule): rule for rule in RULE_CASES}
 
 
 def portable(run: Run) -> Run:
-    """Return `run` without the lines of code, which are looked up, and without BEGIN.
+    """Return `run` without its code, which is looked up when it is shown, and without BEGIN.
 
     PostgreSQL's driver sends BEGIN with the first statement.
     """
     frames = tuple(
-        msgspec.structs.replace(frame, code=frame.code and Code(frame.code.function, ""))
-        for frame in run.frames
-        if frame.call != "BEGIN"
+        msgspec.structs.replace(frame, code=None) for frame in run.frames if frame.call != "BEGIN"
     )
     choices = tuple(msgspec.structs.replace(choice, call="") for choice in run.choices)
     return msgspec.structs.replace(run, frames=frames, choices=choices, database="")
@@ -84,7 +83,7 @@ class RecordedTests(TransactionTestCase):
                     self.assertIn(verdict, ("", "excused"))
 
     def test_without_each_rule_a_read_is_stale(self):
-        self.assertEqual(list(RULE_CASES), list(RULES))
+        self.assertEqual(list(RULE_CASES), [rule for rule in RULES if rule not in OUTAGE_RULES])
         for name, rule in RULE_RUNS.items():
             with self.subTest(rule):
                 run = recorded.run(name)
