@@ -102,14 +102,14 @@ if DEBUG:
         # remove the panels of an open page.
         "RESULTS_CACHE_SIZE": 250,
     }
-    # Without History, which keeps the raw body of every POST: at a login, the password.
+    # Without History, which keeps the raw body of every POST: at a login, the password. Without
+    # Templates, which listens to a signal of the whole process: it would show other requests' pages.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
         "cars.insight.panels.ObjectsPanel",
         "debug_toolbar.panels.cache.CachePanel",
         "debug_toolbar.panels.sql.SQLPanel",
         "debug_toolbar.panels.signals.SignalsPanel",
-        "debug_toolbar.panels.templates.TemplatesPanel",
         "debug_toolbar.panels.headers.HeadersPanel",
         "debug_toolbar.panels.request.RequestPanel",
         "debug_toolbar.panels.settings.SettingsPanel",

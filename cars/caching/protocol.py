@@ -77,13 +77,14 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
             events.tell(events.WAITED, cached.model, started, key)
         elif isinstance(value, Lease) and value != lease:
             waiting[key] = keys[key]
+            events.tell(events.LOOKED, cached.model, started, key)
         else:
             events.tell(_outcome(value), cached.model, started, key)
     missed = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
     leased = {key: seen[key] for key in missed if seen[key].value == lease}
     found |= _instances(cached, fill(cached, missed, leased)[0])
     if waiting:
-        found |= _wait(cached, waiting, started)
+        found |= _wait(cached, waiting)
     return found
 
 
@@ -121,8 +122,9 @@ def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, See
     return seen
 
 
-def _wait(cached: CachedModel, keys: Keys, started: float) -> dict[str, Model]:
+def _wait(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     """Wait until others have filled these keys, for a bounded time; then ask the database."""
+    started = perf_counter()
     found: dict[str, Model] = {}
     left = dict(keys)
     deadline = time.monotonic() + setting("CACHING_WAIT")

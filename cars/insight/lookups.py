@@ -13,9 +13,8 @@ from django.template.defaultfilters import pluralize
 
 from cars.caching import events
 
-from .steps import Steps
+from .steps import RESULTS, Steps, result_of
 
-RESULTS = (events.HIT, events.MISS, events.NO_ANSWER)
 EXPLANATIONS = {
     events.HIT: "read from the cache",
     events.MISS: "read from the database",
@@ -24,28 +23,6 @@ EXPLANATIONS = {
     events.GIVEN_UP: "read from the database, because another reader’s fill took too long",
     events.NO_ANSWER: "read from the database: the cache does not answer",
 }
-
-
-class Covered:
-    """The total time that a series of spans covers; spans may overlap or contain each other."""
-
-    def __init__(self) -> None:
-        self._spans: list[tuple[float, float]] = []
-
-    def add(self, seconds: float) -> None:
-        """Add a span of `seconds` that ends now."""
-        end = perf_counter()
-        start = end - seconds
-        while self._spans and self._spans[-1][0] >= start:
-            self._spans.pop()
-        if self._spans:
-            start = max(start, self._spans[-1][1])
-        self._spans.append((start, end))
-
-    @property
-    def milliseconds(self) -> float:
-        """The time covered, in milliseconds; time in several spans counts once."""
-        return sum(end - start for start, end in self._spans) * 1000
 
 
 @dataclass
@@ -63,9 +40,7 @@ class Lookup:
     @property
     def result(self) -> str:
         """The outcome in short: "hit", "miss" or "no answer"."""
-        if self.outcome == events.NO_ANSWER:
-            return self.outcome
-        return events.HIT if self.hit else events.MISS
+        return result_of(self.outcome)
 
     @property
     def explanation(self) -> str:
@@ -81,13 +56,11 @@ class Lookups:
     def __init__(self) -> None:
         self._started = perf_counter()
         self._by_key: dict[str, Lookup] = {}
-        self._covered = Covered()
         self.milliseconds = 0.0  # spent inside `timed()`
         self.steps = Steps()
 
     def record(self, event: events.Event) -> None:
         """Record the outcome of a lookup, or a step; a listener for `events.listen()`."""
-        self._covered.add(event.seconds)
         self.steps.record(event)
         if event.outcome in events.LOOKUPS:
             self._by_key.setdefault(event.key, Lookup(event.outcome))
@@ -128,7 +101,7 @@ class Lookups:
 
         The time covers all lookups and fills, including the SELECTs of the fills.
         """
-        return f'cache;desc="{in_words(self.counts)}";dur={self._covered.milliseconds:.2f}'
+        return f'cache;desc="{in_words(self.counts)}";dur={self.steps.milliseconds:.2f}'
 
 
 def in_words(counts: Mapping[str, int]) -> str:

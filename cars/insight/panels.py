@@ -2,7 +2,6 @@
 
 import linecache
 import sys
-from collections import Counter
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +12,8 @@ from django.http import HttpRequest, HttpResponse
 
 from cars.caching import events
 
-from .lookups import Covered, Lookup, in_words
+from .lookups import Lookups, in_words
+from .steps import Steps, named
 
 RECIPE = events.__name__.rpartition(".")[0]
 
@@ -22,27 +22,9 @@ INTERNALS = (RECIPE, __name__, "contextlib", "django.db", "django.dispatch")
 FRAMEWORK = (*INTERNALS, "django", "debug_toolbar")
 MIDDLEWARE = "django.core.handlers"  # frames further out only call the next middleware
 
-# The text for each outcome.
-TEXTS = {
-    events.HIT: "hit",
-    events.MISS: "miss",
-    events.HELD: "miss, held by a writer",
-    events.WAITED: "hit, after another reader’s fill",
-    events.GIVEN_UP: "miss, another reader’s fill took too long",
-    events.FILLED: "written, filled",
-    events.EXPIRED: "written, expired",
-    events.NO_ANSWER: "the cache does not answer",
-    events.OWED: "owed: the cache does not answer",
-    events.REFUSED: "refused, the entry kept changing",
-}
-AFTER_A_MISS = {
-    events.FILLED: "miss, filled",
-    events.EXPIRED: "miss, nothing to fill",
-}
-
 
 class ObjectsPanel(Panel):
-    """Lists each read and write through the recipe: key, outcome, time and the calling line.
+    """Lists each line of code that read or wrote through the recipe, with what it did.
 
     Listeners are per context, so the panel never lists another request's objects. It ends with
     the response: holds that are released later, at the end of the request because their commit
@@ -55,55 +37,32 @@ class ObjectsPanel(Panel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._rows: list[dict[str, Any]] = []
-        self._missed: dict[str, dict[str, Any]] = {}  # rows of misses that may be filled, by key
-        self._covered = Covered()
+        self._calls: dict[tuple[str, int], Steps] = {}
+        self._lookups = Lookups()
 
     def process_request(self, request: HttpRequest) -> HttpResponse:
         with events.listen(self._record):
             return super().process_request(request)
 
     def _record(self, event: events.Event) -> None:
-        self._covered.add(event.seconds)
-        if event.outcome in events.STEPS:
-            return
-        milliseconds = event.seconds * 1000
-        if event.outcome in AFTER_A_MISS and (row := self._missed.pop(event.key, None)):
-            row["text"] = AFTER_A_MISS[event.outcome]
-            row["milliseconds"] += milliseconds
-            return
-        row = {
-            "key": event.key,
-            "outcome": event.outcome,
-            "text": TEXTS[event.outcome],
-            "milliseconds": milliseconds,
-            "line": caller(sys._getframe()),
-        }
-        self._rows.append(row)
-        if event.outcome == events.MISS:
-            self._missed[event.key] = row
+        self._lookups.record(event)
+        self._calls.setdefault(caller(sys._getframe()), Steps()).record(event)
 
     def generate_stats(self, request: HttpRequest, response: HttpResponse) -> None:
-        for row in self._rows:
-            path, number = row.pop("line")
-            row["place"] = f"{relative(path)}:{number}"
-            row["code"] = linecache.getline(path, number).strip()
-        outcomes = [row["outcome"] for row in self._rows]
-        read = [Lookup(outcome).result for outcome in outcomes if outcome in events.LOOKUPS]
         self.record_stats(
             {
-                "rows": self._rows,
-                "counts": Counter(read),
-                "written": len(outcomes) - len(read),
-                "milliseconds": self._covered.milliseconds,
+                "calls": [described(*line, steps) for line, steps in self._calls.items()],
+                "counts": self._lookups.counts,
+                "written": len(self._lookups.steps.written),
+                "milliseconds": self._lookups.steps.milliseconds,
             }
         )
 
     @property
     def totals(self) -> str:
-        """The totals, for example "3 hits, 1 miss, 1 written"."""
+        """The totals of objects, for example "3 hits, 1 miss, 1 written"."""
         stats = self.get_stats()
-        if not stats.get("rows"):
+        if not stats.get("calls"):
             return "none"
         counted = in_words(stats["counts"])
         return f"{counted}, {stats['written']} written" if stats["written"] else counted
@@ -115,9 +74,22 @@ class ObjectsPanel(Panel):
     @property
     def nav_subtitle(self) -> str:
         stats = self.get_stats()
-        if not stats.get("rows"):
+        if not stats.get("calls"):
             return self.totals
         return f"{self.totals} in {stats['milliseconds']:.2f} ms"
+
+
+def described(path: str, number: int, steps: Steps) -> dict[str, Any]:
+    """Return what the line `number` of the file `path` did, for the panel."""
+    return {
+        "place": f"{relative(path)}:{number}",
+        "code": linecache.getline(path, number).strip(),
+        "kind": steps.kind,
+        "text": steps.summary if steps.written or not steps.results else in_words(steps.results),
+        "keys": named(steps.keys),
+        "milliseconds": steps.milliseconds,
+        "steps": [f"{step.lane}: {step.ask} – {step.answer}" for step in steps],
+    }
 
 
 def caller(frame: FrameType | None) -> tuple[str, int]:

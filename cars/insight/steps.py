@@ -1,5 +1,6 @@
 """The steps of a request's reads and writes, in words: what went to the cache and the database."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -42,6 +43,7 @@ PAST = {
     events.OWED: "owed, since the cache does not answer",
     events.REFUSED: "refused",
 }
+RESULTS = (events.HIT, events.MISS, events.NO_ANSWER)  # of lookups, in short
 NAMED = 3  # keys of one step; the others are counted
 
 
@@ -87,15 +89,25 @@ class Step:
     @property
     def named(self) -> str:
         """The keys, if they are others than before: "Car.1, Car.2, Car.3 and 22 more"."""
-        if self.same_keys:
-            return ""
-        more = len(self.keys) - NAMED
-        return ", ".join(self.keys[:NAMED]) + (f" and {more} more" if more > 0 else "")
+        return "" if self.same_keys else named(self.keys)
 
     @property
     def is_failure(self) -> bool:
         """Whether the cache did not answer or refused."""
         return self.unanswered or self.outcome in (events.NO_ANSWER, events.OWED, events.REFUSED)
+
+
+def named(keys: list[str]) -> str:
+    """Return the keys in words, the first few by name."""
+    more = len(keys) - NAMED
+    return ", ".join(keys[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def result_of(outcome: str) -> str:
+    """Return the outcome of a lookup in short: "hit", "miss" or "no answer"."""
+    if outcome == events.NO_ANSWER:
+        return outcome
+    return events.HIT if outcome in (events.HIT, events.WAITED) else events.MISS
 
 
 class Steps:
@@ -137,10 +149,33 @@ class Steps:
         return bool(self._steps)
 
     @property
-    def is_write(self) -> bool:
-        """Whether anything was written or removed, not only read."""
-        written = {events.HOLD, events.COMMITTED, events.WITHDRAWN}
-        return any(step.outcome in written for step in self._steps)
+    def keys(self) -> list[str]:
+        """All keys, each once, in their order."""
+        return list(dict.fromkeys(key for step in self._steps for key in step.keys))
+
+    @property
+    def written(self) -> set[str]:
+        """The keys that were held, committed or withdrawn."""
+        outcomes = (events.HOLD, events.COMMITTED, events.WITHDRAWN, events.OWED, events.REFUSED)
+        return {key for step in self._steps if step.outcome in outcomes for key in step.keys}
+
+    @property
+    def results(self) -> Counter[str]:
+        """The number of lookups by their result."""
+        looked_up: Counter[str] = Counter()
+        for step in self._steps:
+            if step.outcome in events.LOOKUPS:
+                looked_up[result_of(step.outcome)] += len(step.keys)
+        return looked_up
+
+    @property
+    def kind(self) -> str:
+        """What these steps are: "failed", "write", "miss" or "hit"."""
+        if any(step.is_failure for step in self):
+            return "failed"
+        if self.written or not self.results:
+            return "write"
+        return events.MISS if self.results[events.MISS] else events.HIT
 
     @property
     def saved_select(self) -> bool:

@@ -130,12 +130,32 @@ class JourneyTests(BrowserTestCase):
     def test_both_panels_show_a_miss_then_a_hit(self):
         empty_cache()
         with self.visitor() as page:
-            for outcome, calls in (("miss, filled", "0 1"), ("hit", "1 0")):
+            for outcome, calls in (("0 hits, 1 miss", "0 1"), ("1 hit, 0 misses", "1 0")):
                 page.goto(self.car.get_absolute_url())
                 objects = self.open_panel(page, "ObjectsPanel")
                 self.assertIn(f"{self.car.key()} {outcome} ", objects)
                 self.assertIn("car = Car.objects.cache(pk)", objects)
                 self.assertIn(f"ms {calls}", self.open_panel(page, "CachePanel"))
+
+    def test_the_toolbar_hides_nothing_open_beside_the_page_or_closed_on_a_phone(self):
+        for width, button in ((1280, "#djDebugToolbar"), (390, "#djDebugToolbarHandle")):
+            with self.visitor(viewport={"width": width, "height": 800}) as page:
+                page.goto(self.car.get_absolute_url())
+                if width == 1280:
+                    page.click("#djShowToolBarButton")
+                expect(page.locator(button)).to_be_visible()
+                box = page.locator(button).bounding_box()
+                strip = page.locator(".strip").first.bounding_box()
+                footer = page.locator("footer").bounding_box()
+                beside = strip["x"] + strip["width"] <= box["x"]
+                self.assertTrue(beside or box["y"] >= footer["y"] + footer["height"], (width, box))
+
+    def test_a_keyboard_user_unfolds_the_steps_of_a_page(self):
+        with self.visitor() as page:
+            page.goto("/cars/")
+            page.locator("footer summary").focus()
+            page.keyboard.press("Enter")
+            expect(page.locator("footer .strip")).to_contain_text("get")
 
     def test_the_network_tab_shows_the_hits_and_misses_of_a_page(self):
         with self.visitor() as page:

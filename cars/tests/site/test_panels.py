@@ -18,7 +18,6 @@ from django.utils.html import strip_tags
 
 from cars.caching import events
 from cars.caching.entries import ABSENT, Lease, Swap
-from cars.insight.lookups import Covered
 from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import empty_cache
@@ -49,53 +48,69 @@ class ObjectsPanelTests(TestCase):
             "/__debug__/render_panel/", {"request_id": request_id, "panel_id": "ObjectsPanel"}
         ).json()["content"]
 
-    def rows(self, page):
-        """Return the panel's rows: key, outcome, time, calling line."""
-        rows = re.findall(r"<tr>(.*?)</tr>", self.fetch(page), re.DOTALL)[1:]
+    def calls(self, page):
+        """Return the panel's rows: calling line, objects, outcome with its steps, time."""
+        rows = re.findall(r"<tr class.*?>(.*?)</tr>", self.fetch(page), re.DOTALL)
         return [
-            [strip_tags(cell.replace("><", "> <")) for cell in re.findall(r"<td>(.*?)</td>", row)]
+            [
+                " ".join(strip_tags(cell.replace("><", "> <")).split())
+                for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)
+            ]
             for row in rows
         ]
-
-    def outcomes(self, page):
-        return [(key, outcome) for key, outcome, *_ in self.rows(page)]
 
     def test_the_panel_shows_a_filled_miss_then_a_hit(self):
         empty_cache()
         first, second = (self.client.get(self.url) for _ in range(2))
-        self.assertEqual(self.outcomes(first), [(self.car.key(), "miss, filled")])
-        self.assertEqual(self.outcomes(second), [(self.car.key(), "hit")])
+        [(_, keys, miss, _)], [(_, _, hit, _)] = self.calls(first), self.calls(second)
+        self.assertEqual(keys, self.car.key())
+        self.assertEqual(
+            miss,
+            "0 hits, 1 miss cache: get – no row cache: take the lease – leased: a miss "
+            "database: SELECT – the row as it is now cache: put the row – stored",
+        )
+        self.assertEqual(hit, "1 hit, 0 misses cache: get – the row: a hit")
         self.assertContains(first, "0 hits, 1 miss in ")
         self.assertContains(second, "1 hit, 0 misses in ")
 
     def test_the_panel_names_the_calling_line(self):
-        [(_, _, time, line)] = self.rows(self.client.get(self.url))
+        [(line, _, _, time)] = self.calls(self.client.get(self.url))
         self.assertRegex(line, r"^cars/views\.py:\d+ car = Car\.objects\.cache\(pk\)$")
         self.assertRegex(time, r"^\d+\.\d\d ms$")
+
+    def test_the_objects_of_one_line_of_code_are_one_row(self):
+        Car.objects.bulk_create(Car(make="Volvo") for _ in range(24))
+        for outcome in ("1 hit, 24 misses", "25 hits, 0 misses"):
+            [(_, keys, text, _)] = self.calls(self.client.get("/cars/"))
+            self.assertIn(" and 22 more", keys)
+            self.assertTrue(text.startswith(outcome), text)
 
     def test_a_cache_that_does_not_answer_is_no_miss(self):
         with override_settings(CACHES=site.caches([f"127.0.0.1:{servers.free_port()}"])):
             page = self.client.get(self.url)
             self.assertContains(page, "1 without an answer in ")
-            self.assertEqual(self.outcomes(page)[0][1], "the cache does not answer")
+            [(_, _, text, _)] = self.calls(page)
+        self.assertTrue(text.startswith("1 without an answer cache: get – no answer"), text)
 
     def test_a_fill_by_another_reader_that_takes_too_long_is_named(self):
         empty_cache()
         cache.cas_many({self.car.key(): Swap(ABSENT, Lease("another reader's"), 60)})
         with self.settings(CACHING_WAIT=0.01):
             page = self.client.get(self.url)
-        [(_, outcome)] = self.outcomes(page)
-        self.assertEqual(outcome, "miss, another reader’s fill took too long")
+        [(_, _, text, _)] = self.calls(page)
+        self.assertIn("cache: wait for another reader – no row in time", text)
 
-    def test_a_save_is_written_and_filled_and_was_called_from_django(self):
+    def test_a_save_shows_its_steps_and_was_called_from_django(self):
         self.client.force_login(User.objects.create_superuser("root"))
         self.client.post(f"{self.url}edit/", {"make": "Volvo"})  # a redirect has no toolbar
         [*_, request_id] = get_store().request_ids()
         stats = get_store().panel(request_id, "ObjectsPanel")
-        [row] = stats["rows"]
-        self.assertEqual((row["key"], row["text"]), (self.car.key(), "written, filled"))
-        self.assertRegex(row["place"], r"^django/forms/models\.py:\d+$")
-        self.assertEqual(row["code"], "self.instance.save()")
+        [call] = stats["calls"]
+        done = "held, written and committed, read again, put"
+        self.assertEqual((call["keys"], call["text"]), (self.car.key(), done))
+        self.assertEqual((call["kind"], len(call["steps"])), ("write", 5))
+        self.assertRegex(call["place"], r"^django/forms/models\.py:\d+$")
+        self.assertEqual(call["code"], "self.instance.save()")
 
     def test_a_page_without_objects_has_a_panel_that_says_so(self):
         page = self.client.get("/accounts/login/")
@@ -149,7 +164,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
                     events.tell(events.HIT, Car, perf_counter(), f"Car.{number}")
                 return HttpResponse()
 
-            return {row["key"] for row in self.run_panel(get_response).get_stats()["rows"]}
+            return {call["keys"] for call in self.run_panel(get_response).get_stats()["calls"]}
 
         with ThreadPoolExecutor(count) as pool:
             recorded = list(pool.map(serve, range(count)))
@@ -171,46 +186,7 @@ class ObjectsPanelTogetherTests(SimpleTestCase):
             ask = partial(events.tell, events.HIT, Car, perf_counter(), "Car.1")
             return HttpResponse(template.render(Context({"ask": ask})))
 
-        [row] = self.run_panel(get_response).get_stats()["rows"]
-        self.assertEqual(row["code"], 'return HttpResponse(template.render(Context({"ask": ask})))')
-
-    def test_each_outcome_has_a_text(self):
-        outcomes = [
-            *(("Car.1", outcome) for outcome in (events.MISS, events.FILLED, events.FILLED)),
-            *(("Car.2", outcome) for outcome in (events.MISS, events.EXPIRED)),
-            *(("Car.3", outcome) for outcome in (events.HELD, events.EXPIRED, events.REFUSED)),
-            *(("Car.4", outcome) for outcome in (events.WAITED, events.GIVEN_UP, events.HIT)),
-        ]
-
-        def get_response(request):
-            for key, outcome in outcomes:
-                events.tell(outcome, Car, perf_counter(), key)
-            return HttpResponse()
-
-        panel = self.run_panel(get_response)
+        [call] = self.run_panel(get_response).get_stats()["calls"]
         self.assertEqual(
-            [(row["key"], row["text"]) for row in panel.get_stats()["rows"]],
-            [
-                ("Car.1", "miss, filled"),
-                ("Car.1", "written, filled"),
-                ("Car.2", "miss, nothing to fill"),
-                ("Car.3", "miss, held by a writer"),
-                ("Car.3", "written, expired"),
-                ("Car.3", "refused, the entry kept changing"),
-                ("Car.4", "hit, after another reader’s fill"),
-                ("Car.4", "miss, another reader’s fill took too long"),
-                ("Car.4", "hit"),
-            ],
+            call["code"], 'return HttpResponse(template.render(Context({"ask": ask})))'
         )
-        self.assertEqual(panel.title, "Objects: 2 hits, 4 misses, 3 written")
-
-
-class CoveredTests(SimpleTestCase):
-    def test_overlapping_spans_count_once(self):
-        covered = Covered()
-        started = perf_counter()
-        for _ in range(1000):
-            covered.add(perf_counter() - started)
-        self.assertLessEqual(covered.milliseconds, (perf_counter() - started) * 1000)
-        covered.add(1000)
-        self.assertAlmostEqual(covered.milliseconds, 1_000_000, delta=1)

@@ -4,16 +4,22 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from secrets import token_hex
+from threading import Barrier
 from unittest import skipUnless
+from unittest.mock import patch
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import TestCase, override_settings
+from django.db import connection
+from django.shortcuts import render
+from django.test import Client, TestCase, TransactionTestCase, override_settings
 
 from cars.models import Car
 from cars.tests.support.caches import MemcachedMixin, empty_cache
 from cars.tests.support.collected import static_files
+from cars.tests.support.other_clients import on_disk
 
 WITHOUT_DEBUG = """
 import django
@@ -27,6 +33,13 @@ assert client.get("/__debug__/render_panel/").status_code == 404
 page = client.get("/accounts/login/")
 assert page.status_code == 200 and b"djDebug" not in page.content
 """
+
+
+def panel_of(client, page, panel):
+    """Return the HTML of a panel, fetched as the toolbar's script does."""
+    request_id = re.search(r'data-request-id="(\w+)"', page.content.decode())[1]
+    answer = client.get("/__debug__/render_panel/", {"request_id": request_id, "panel_id": panel})
+    return answer.json()["content"]
 
 
 class WithoutDebugTests(TestCase):
@@ -56,12 +69,7 @@ class ToolbarTests(MemcachedMixin, TestCase):
         empty_cache()
 
     def panel(self, page, panel):
-        """Return the HTML of a panel, fetched as the toolbar's script does."""
-        request_id = re.search(r'data-request-id="(\w+)"', page.content.decode())[1]
-        answer = self.client.get(
-            "/__debug__/render_panel/", {"request_id": request_id, "panel_id": panel}
-        )
-        return answer.json()["content"]
+        return panel_of(self.client, page, panel)
 
     def hits_and_misses(self, page):
         content = self.panel(page, "CachePanel")
@@ -78,11 +86,11 @@ class ToolbarTests(MemcachedMixin, TestCase):
         self.assertEqual(self.hits_and_misses(second), (1, 0))
         self.assertNotIn("cars_car", self.panel(second, "SQLPanel"))
 
-    def test_the_cache_panel_counts_in_the_admin_too(self):
+    def test_the_looks_of_the_admin_are_no_hits_and_no_misses(self):
         self.client.force_login(User.objects.create_superuser("root"))
         Car.objects.create(make="Toyota")
-        Car.objects.bulk_create([Car(make="Volvo")])
-        self.assertEqual(self.hits_and_misses(self.client.get("/admin/cars/car/")), (1, 1))
+        content = self.panel(self.client.get("/admin/cars/car/"), "CachePanel")
+        self.assertEqual({*re.findall(r"<td>(\d+)</td>", content)}, {"0"})
 
     def test_the_panels_of_a_page_are_kept_for_100_more_requests_and_health_checks(self):
         car = Car.objects.create(make="Toyota")
@@ -112,3 +120,43 @@ class ToolbarTests(MemcachedMixin, TestCase):
 
     def test_there_is_no_history_panel_which_would_keep_the_bodies_of_posts(self):
         self.assertNotIn("History", "".join(settings.DEBUG_TOOLBAR_PANELS))
+
+
+@skipUnless("debug_toolbar" in settings.INSTALLED_APPS, "the tests run with DJANGO_DEBUG=off")
+@override_settings(DEBUG=True)
+class TogetherTests(TransactionTestCase):
+    """Two requests at once, each in a thread."""
+
+    @classmethod
+    def setUpClass(cls):
+        if connection.vendor == "sqlite":  # each thread has a separate connection
+            cls.enterClassContext(on_disk())
+        super().setUpClass()
+
+    def setUp(self):
+        empty_cache()
+
+    def test_no_panel_shows_what_another_request_at_the_same_time_did(self):
+        cars = [Car.objects.create(make=f"Make{token_hex(8)}") for _ in range(2)]
+        barrier = Barrier(2)
+
+        def together(request, template, context=None, **kwargs):
+            barrier.wait(10)  # both have read, and none has rendered
+            response = render(request, template, context, **kwargs)
+            barrier.wait(10)  # both have rendered, and none has ended
+            return response
+
+        def get(car):
+            try:
+                return Client().get(car.get_absolute_url())
+            finally:
+                connection.close()
+
+        with patch("cars.views.render", together), ThreadPoolExecutor(2) as pool:
+            pages = list(pool.map(get, cars))
+        for page, other in zip(pages, reversed(cars), strict=True):
+            for name in settings.DEBUG_TOOLBAR_PANELS:
+                panel = panel_of(self.client, page, name.rpartition(".")[2])
+                self.assertNotIn(other.make, panel, name)
+                self.assertNotIn(f"{other.key()}<", panel, name)
+                self.assertNotIn(other.get_absolute_url(), panel, name)
