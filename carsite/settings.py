@@ -103,7 +103,7 @@ if DEBUG:
         "RESULTS_CACHE_SIZE": 250,
     }
     # Without History, which keeps the raw body of every POST: at a login, the password. Without
-    # Templates, which listens to a signal of the whole process: it would show other requests' pages.
+    # Templates, which listens to a signal of the whole process: it would show other requests too.
     DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.timer.TimerPanel",
         "cars.insight.panels.ObjectsPanel",
