@@ -32,7 +32,7 @@ class ErrorPageTests(TestCase):
                 self.assertIn("Content-Security-Policy", page.headers)
 
     def test_a_missing_parameter_gives_the_400_page(self):
-        with patch("cars.views.source.excerpts", side_effect=lambda: QueryDict()["missing"]):
+        with patch("cars.views.source.snippets", side_effect=lambda: QueryDict()["missing"]):
             self.assertPage(self.client.get("/"), 400, "Bad request")
 
     def test_a_form_in_another_encoding_is_read_as_utf_8(self):
