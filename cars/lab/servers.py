@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import IO, Any
@@ -65,12 +65,14 @@ class Program:
     def freeze(self) -> None:
         """Stop it and its child processes by SIGSTOP: it still accepts, but doesn't answer."""
         for process in self._tree():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):  # it has ended since it was listed
+                process.suspend()
 
     def thaw(self) -> None:
         """Let it go on after `freeze()`."""
         for process in self._tree():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
 
     def _tree(self) -> list[psutil.Process]:
         if self._process is None or self._process.poll() is not None:
