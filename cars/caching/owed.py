@@ -14,16 +14,16 @@ from copy import copy
 from dataclasses import dataclass, field
 from threading import Lock
 from time import perf_counter
-from typing import Any
 
 from django.apps import apps
 from django.db import ProgrammingError, connections
 
 from . import events, protocol, records
-from .databases import identity, is_in_memory
+from .databases import is_in_memory
 from .entries import SwapCache
 from .records import Look, Record, log_once
 from .registry import CachedModel, Keys
+from .rows import PARTS
 
 FRESH = 1.0  # seconds after a look until a reader looks again
 TOO_OLD = 1.25  # seconds after a look from which on readers wait for the next one
@@ -44,7 +44,7 @@ class Own:
 
 @dataclass
 class Ledger:
-    """What this process knows of what is owed for one cache on one database."""
+    """What this process knows of what is owed for one cache, in one database and schema."""
 
     cache: str
     trusted_until: float = 0.0  # until then it is known that nothing is owed
@@ -65,6 +65,7 @@ class Ledger:
             self._forget_own(ended_before=now - TOO_OLD)  # a look has begun since, or will
             own = self.own.setdefault(token, Own(set(), now + protocol.setting("CACHING_HOLD")))
             own.names.update(names)
+            own.ended = None
             self.trusted_until = 0.0
 
     def end(self, token: str) -> None:
@@ -103,14 +104,13 @@ class Ledger:
     def _look(self, cached: CachedModel) -> None:
         began = perf_counter()
         try:
-            if not (self.look and self.look.fits(cached.alias)):
-                self.close()
+            if not self.look:
                 self.look = Look(cached.alias)
             found, untrusted = self.look.read(self.cache)
         except Exception as error:
             # What is known stays, and the database isn't asked again for a second; where the table
             # is missing, which no second changes, not for a minute.
-            log_once("What is owed can't be read", str(error))
+            log_once("What is owed can't be read", error)
             with self.changing:
                 self.looked = began + (60 if isinstance(error, ProgrammingError) else 0)
                 self._trust(began)
@@ -142,19 +142,22 @@ class Ledger:
         Each is done at two looks, since a hold that got no answer may arrive after the first.
         """
         tokens: dict[str, set[str]] = {}
+        taken = []
         for record in due:
-            if len(tokens) < protocol.CHUNK:
-                for name in record.names:
-                    tokens.setdefault(name, set()).add(record.token)
+            if len(tokens) >= protocol.CHUNK:
+                break
+            taken.append(record)
+            for name in record.names:
+                tokens.setdefault(name, set()).add(record.token)
         done = protocol.withdraw_owed(_by_names(cache), tokens)
-        finished = {record.pk for record in due if done.issuperset(record.names)}
+        finished = {record.pk for record in taken if done.issuperset(record.names)}
         twice = finished & self.withdrawn
         self.withdrawn = finished - twice
         if twice and self.look:
             try:
                 self.look.delete(twice)
             except Exception as error:
-                log_once("What was owed can't be deleted", str(error))
+                log_once("What was owed can't be deleted", error)
 
 
 def _by_names(cache: SwapCache) -> SwapCache:
@@ -164,8 +167,9 @@ def _by_names(cache: SwapCache) -> SwapCache:
     return same
 
 
-_ledgers: dict[tuple[Any, ...], Ledger] = {}
-NOT_YET = Ledger("")  # of a cached model that hasn't been read
+_ledgers: dict[tuple[str, ...], Ledger] = {}
+NOT_YET = Ledger("")  # of what hasn't been read
+NONE_YET: dict[bytes, Ledger] = {}
 NO_LEDGER = Ledger("")  # of those for which nothing is ever owed
 
 
@@ -177,7 +181,7 @@ def _ledger(cached: CachedModel) -> Ledger | None:
         return None
     if is_test_run() and not in_tests:
         return None
-    key = (cache, *identity(config))
+    key = (cache, *(str(config[part]) for part in PARTS))
     ledger = _ledgers.get(key)
     if ledger is None or ledger.process != os.getpid():
         # In a forked child the parent's locks may be taken, and its connection isn't ours.
@@ -194,16 +198,19 @@ def is_test_run() -> bool:
 # Readers
 
 
-def is_trusted(cached: CachedModel) -> bool:
-    """Has this process seen, less than a second ago, that nothing is owed?"""
-    ledger: Ledger = cached.__dict__.get("ledger", NOT_YET)
-    return perf_counter() < ledger.trusted_until
+def is_trusted(cached: CachedModel, fingerprint: bytes) -> bool:
+    """Has this process seen, less than a second ago, that nothing is owed?
+
+    `fingerprint`: that of `cached` now. The database or schema can be another one at each read.
+    """
+    ledgers: dict[bytes, Ledger] = cached.__dict__.get("ledgers", NONE_YET)
+    return perf_counter() < ledgers.get(fingerprint, NOT_YET).trusted_until
 
 
-def held(cached: CachedModel, keys: Keys) -> Keys:
+def held(cached: CachedModel, keys: Keys, fingerprint: bytes) -> Keys:
     """Return those of `keys` that count as held, since something is owed on their entries."""
     ledger = _ledger(cached)
-    cached.__dict__["ledger"] = ledger or NO_LEDGER
+    cached.__dict__.setdefault("ledgers", {})[fingerprint] = ledger or NO_LEDGER
     if ledger is None:
         NO_LEDGER.trusted_until = perf_counter() + FRESH
         return {}
@@ -237,7 +244,7 @@ def owe(
         records.insert(alias, ledger.cache, cached.model._meta.label, token, names, under_way)
         events.tell(events.OWED, cached.model, started, *keys)
     except Exception as error:
-        log_once("What is owed can't be written down", str(error))
+        log_once("What is owed can't be written down", error)
 
 
 def end(cached: CachedModel, token: str, alias: str, under_way: bool) -> bool:
@@ -250,7 +257,7 @@ def end(cached: CachedModel, token: str, alias: str, under_way: bool) -> bool:
     try:
         return bool(under_way and records.end_under_way(alias, token))
     except Exception as error:
-        log_once("What is owed can't be written down", str(error))
+        log_once("What is owed can't be written down", error)
         return False
     finally:
         ledger.end(token)

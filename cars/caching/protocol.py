@@ -46,10 +46,10 @@ def setting(name: str) -> float:
 # Readers
 
 
-def look_up(cached: CachedModel, key: str, pk: Any) -> Model | None:
+def look_up(cached: CachedModel, fingerprint: bytes, key: str, pk: Any) -> Model | None:
     """Return the row `pk`, under `key`, if it is in the cache: one `get`, and nothing else."""
     started = perf_counter()
-    instance = unpack(cached, key, cached.cache.look(key), pk)
+    instance = unpack(cached, fingerprint, key, cached.cache.look(key), pk)
     outcome = events.LOOKED if instance is None else events.HIT
     events.tell(outcome, cached.model, started, key)
     return instance

@@ -8,6 +8,7 @@ from django.db.models import Model
 
 from . import events, owed, protocol
 from .registry import CachedModel, Keys
+from .rows import fingerprint_of
 from .transactions import NOTHING, TRANSACTION, Transaction, current, settle
 
 
@@ -17,10 +18,10 @@ def read_one(cached: CachedModel, key: str, pk: Any) -> Model | None:
     In a transaction nothing is filled, since it may see what no other transaction does. What it
     misses is filled after its COMMIT. The rows that it holds it reads from the database.
     """
-    held = NOTHING
-    if Transaction.alive or not owed.is_trusted(cached):
-        held = _held(cached, {key: pk})
-    found = None if held else protocol.look_up(cached, key, pk)
+    held, fingerprint = NOTHING, fingerprint_of(cached)
+    if Transaction.alive or not owed.is_trusted(cached, fingerprint):
+        held = _held(cached, {key: pk}, fingerprint)
+    found = None if held else protocol.look_up(cached, fingerprint, key, pk)
     return _read_misses(cached, {key: pk}, held).get(key) if found is None else found
 
 
@@ -32,9 +33,9 @@ def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
         for begin in range(0, len(items), protocol.MOST_PKS):
             found |= read_many(cached, dict(items[begin : begin + protocol.MOST_PKS]))
         return found
-    held = NOTHING
-    if Transaction.alive or not owed.is_trusted(cached):
-        held = _held(cached, keys)
+    held, fingerprint = NOTHING, fingerprint_of(cached)
+    if Transaction.alive or not owed.is_trusted(cached, fingerprint):
+        held = _held(cached, keys, fingerprint)
     found = protocol.look_up_many(cached, [key for key in keys if key not in held])
     if len(found) == len(keys):
         return found
@@ -42,7 +43,7 @@ def read_many(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     return found | _read_misses(cached, rest, held)
 
 
-def _held(cached: CachedModel, keys: Keys) -> Keys:
+def _held(cached: CachedModel, keys: Keys, fingerprint: bytes) -> Keys:
     """Return those of `keys` that are held by the open transaction, or count as held.
 
     A transaction that has ended is settled.
@@ -52,7 +53,9 @@ def _held(cached: CachedModel, keys: Keys) -> Keys:
     transaction: Transaction | None = connection.__dict__.get(TRANSACTION)
     own = transaction.held.get(cached, NOTHING) if transaction else NOTHING
     held = {key: pk for key, pk in keys.items() if key in own}
-    return held if owed.is_trusted(cached) else held | owed.held(cached, keys)
+    if owed.is_trusted(cached, fingerprint):
+        return held
+    return held | owed.held(cached, keys, fingerprint)
 
 
 def _read_misses(cached: CachedModel, keys: Keys, held: Keys) -> dict[str, Model]:

@@ -28,10 +28,14 @@ def _model() -> type[Model]:
     return apps.get_model("caching", "Owed")  # the package is imported before apps are ready
 
 
-@memoize
-def log_once(what: str, error: str) -> None:
+def log_once(what: str, error: Exception) -> None:
     """Log that `what` failed, once for each kind of error: it may fail at each look."""
-    logger.error("%s: %s. If its table is missing, run `manage.py migrate`.", what, error)
+    if (what, type(error)) not in _logged:
+        _logged.add((what, type(error)))
+        logger.error("%s: %s. If its table is missing, run `manage.py migrate`.", what, error)
+
+
+_logged: set[tuple[str, type[Exception]]] = set()
 
 
 # With a write
@@ -108,14 +112,10 @@ class Look:
     """
 
     def __init__(self, alias: str) -> None:
-        self._settings = connections[alias].settings_dict
+        settings = connections[alias].settings_dict
         self._connection = connections.create_connection(alias)
-        self._connection.settings_dict = _for_looks(self._settings, self._connection.vendor)
+        self._connection.settings_dict = _for_looks(settings, self._connection.vendor)
         self._connection.inc_thread_sharing()
-
-    def fits(self, alias: str) -> bool:
-        """Are the settings of `alias` still those that the connection was made with?"""
-        return self._settings is connections[alias].settings_dict
 
     def close(self) -> None:
         """Close the connection."""

@@ -93,7 +93,7 @@ def _compare(cached: CachedModel, keys: Keys) -> dict[str, str]:
 def _outcome(cached: CachedModel, key: str, entry: Any, row: list[Any] | None) -> str:
     if not isinstance(entry, Row):
         return state_of(entry)
-    instance = unpack(cached, key, entry)
+    instance = unpack(cached, fingerprint_of(cached), key, entry)
     if instance is None:
         return State.OTHER
     return FRESH if is_same([instance.__dict__[name] for name in cached.names], row) else STALE

@@ -62,12 +62,15 @@ def pack(cached: CachedModel, values: Sequence[Any]) -> Row:
     return Row(fingerprint_of(cached) + row_format.pack(values))
 
 
-def unpack(cached: CachedModel, key: str, value: Any, pk: Any = None) -> Model | None:
+def unpack(
+    cached: CachedModel, fingerprint: bytes, key: str, value: Any, pk: Any = None
+) -> Model | None:
     """Return the instance of `cached` whose row is `value`, which stands under `key`.
 
-    None for another value, and for a row that can't be used. `pk` is what the key was made from.
+    None for another value, and for a row that can't be used. `fingerprint` is that of `cached`
+    now, and `pk` what the key was made from.
     """
-    if type(value) is Row and value[:SIZE] == fingerprint_of(cached):
+    if type(value) is Row and value[:SIZE] == fingerprint:
         return _format_of(cached).instance(value, key, pk)
     return None
 

@@ -8,7 +8,7 @@ database   the database of a run, and a direct way to its rows
 proxy      stands between the site and a Memcached, and answers wrong on demand
 visitors   readers and an editor, who use the site's pages
 history    what they have written and read, and the verdict on each read
-rest       what is left in the cache when nobody writes any more
+rest       what is left in the cache after the last write
 figures    a run in numbers, and the bounds that they have to keep
 table      the figures of many runs, as text and in the documentation
 serving    the same visitors under other web servers, without a fault

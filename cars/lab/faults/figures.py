@@ -35,7 +35,7 @@ class Times:
 
     calm: list[Span]
     fault: Span
-    end: float  # when nobody wrote any more
+    end: float  # when the last write had ended
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 KNOWN = 1.0  # seconds after the beginning of a fault, when the site has found out
-MISSING = -1  # the version of a row that was not found, and that nobody has deleted
+MISSING = -1  # the version of a row that was not found although no write has deleted it
 
 
 @dataclass

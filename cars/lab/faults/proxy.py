@@ -42,7 +42,7 @@ class Mode:
         late          it comes `seconds` later
         drip          one byte each `seconds`
         cut           half of it, then the connection is closed
-        lost          it is not passed on: the command was done, but nobody knows
+        lost          it is not passed on: the command was done, but its sender isn't told
 
     Only a `share` of the commands or answers, from 0 to 1, and only on connections from the process
     `pid`, unless that is 0.

@@ -1,4 +1,4 @@
-"""What is left in the cache when nobody writes any more."""
+"""What is left in the cache after the last write."""
 
 import time
 from dataclasses import dataclass, field

@@ -9,6 +9,7 @@ from django.db.transaction import atomic
 
 from cars.caching import owed
 from cars.caching.registry import cached_model
+from cars.caching.rows import fingerprint_of
 from cars.caching.transactions import settle_all
 from cars.lab.models import (
     Counted,
@@ -137,7 +138,7 @@ def look(model: Cached, actor: Actor) -> None:
     cached = cached_model(model, "default")
     for _ in range(2):
         actor.seconds += owed.FRESH
-        owed.held(cached, {cached.key(PK): PK})
+        owed.held(cached, {cached.key(PK): PK}, fingerprint_of(cached))
 
 
 def look_and_read(model: Cached, actor: Actor) -> None:

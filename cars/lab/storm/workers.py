@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from cars.caching import events
 from cars.caching.entries import ABSENT, EXPIRE, Holds, Swap, SwapCache
+from cars.caching.models import Owed
 
 from .ledger import Ledger
 from .models import RECIPES, Hot, HotToday
@@ -47,6 +48,7 @@ def make(task: Task) -> None:
     model = RECIPES[task.recipe]
     with connection.schema_editor() as editor:
         editor.create_model(model)
+        editor.create_model(Owed)
     worker = Worker(task)
     for row in task.record.rows:
         worker.save([row])

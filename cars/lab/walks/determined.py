@@ -111,9 +111,6 @@ class ActorLook(records.Look):
     def __init__(self, alias: str) -> None:
         self._connection = here.actor.connection
 
-    def fits(self, alias: str) -> bool:
-        return True
-
     def close(self) -> None:
         pass
 
@@ -132,7 +129,7 @@ def _ledger(cached: CachedModel) -> owed.Ledger | None:
     return ledger
 
 
-def _is_trusted(cached: CachedModel) -> bool:
+def _is_trusted(cached: CachedModel, fingerprint: bytes) -> bool:
     return not here.actor.world.owes
 
 
@@ -143,7 +140,7 @@ def _record(pk: int, token: str, names: str, under_way: bool, *times: object) ->
     return records.Record(pk, token, names.split(), dead or not under_way)
 
 
-def _raise(what: str, error: str) -> None:
+def _raise(what: str, error: Exception) -> None:
     raise AssertionError(f"{what}: {error}")
 
 

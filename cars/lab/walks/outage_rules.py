@@ -42,8 +42,8 @@ def _read_what_is_owed(stack: ExitStack) -> None:
     """A reader that knows of something owed reads the cache all the same."""
     held = owed.held
 
-    def none_held(cached: CachedModel, keys: Keys) -> Keys:
-        held(cached, keys)
+    def none_held(cached: CachedModel, keys: Keys, fingerprint: bytes) -> Keys:
+        held(cached, keys, fingerprint)
         return {}
 
     _replace(stack, owed, held=none_held)

@@ -124,7 +124,7 @@ def _on_records(world: World, step: Step) -> Touched:
     if step.kind == "SELECT":  # which are due depends on who was killed
         killed = {writer.name for writer in world.writers} if "killed" in world.case.faults else ()
         return Touched(reads={"owed", *killed})
-    # In a transaction nobody else sees it before the COMMIT.
+    # In a transaction no other actor sees it before the COMMIT.
     return NOTHING if step.atomic else Touched(reads={"lock"}, writes={"owed"})
 
 

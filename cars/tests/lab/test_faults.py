@@ -177,7 +177,7 @@ class FiguresTests(SimpleTestCase):
 
 
 class RestTests(SimpleTestCase):
-    """What is found when nobody writes any more. The database has version 2 of the row."""
+    """What is found after the last write. The database has version 2 of the row."""
 
     def look(self, shown=2, entries=(), **options):
         stage = mock.Mock(workers=lambda: ["one"])

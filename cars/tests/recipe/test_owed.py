@@ -6,7 +6,7 @@ from datetime import timedelta
 from unittest.mock import patch
 
 from django.core.cache import cache
-from django.db import DatabaseError, ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, connections, transaction
 from django.db.models import F
 from django.test import TestCase
 
@@ -289,6 +289,41 @@ class ReaderTests(OwedTestCase):
                 ledger.trusted_until = 0.0
             self.assertEqual(read(self.plain.pk), ("old", "hit"))
         self.assertEqual(asked.call_count, 1)
+
+    def test_what_is_known_of_one_schema_or_database_says_nothing_of_another(self):
+        config = connections.settings["default"]
+        option = {"application_name": "a"} if connection.vendor == "postgresql" else {"timeout": 7}
+        looks = patch.object(stored.Look, "read", return_value=([], set()))
+        with patch.object(owed, "FRESH", 3600), looks as looked:
+            self.look()
+            self.assertEqual(looked.call_count, 1)
+            with patch.dict(config, OPTIONS={**config["OPTIONS"], **option}):
+                for _ in range(2):
+                    read(self.plain.pk)
+            self.assertEqual(looked.call_count, 2)
+            read(self.plain.pk)
+        self.assertEqual(looked.call_count, 2)
+
+    def test_a_record_that_did_not_fit_into_the_round_trip_is_not_done(self):
+        with unreachable():
+            self.rename()
+            self.rename("newer")
+        with patch("cars.caching.protocol.CHUNK", 1), another_process():
+            self.look()
+            self.look()
+            self.assertEqual(len(records()), 1)
+            self.look()
+            self.look()
+        self.assertEqual(records(), [])
+
+    def test_what_a_writer_owes_again_after_its_end_counts_until_the_next_look(self):
+        ledger = owed.Ledger("any")
+        ledger.add("writer", ["one"])
+        ledger.end("writer")
+        began = time.perf_counter()
+        ledger.add("writer", ["two"])
+        ledger._forget_own(ended_before=began)
+        self.assertTrue(ledger.counts("two"))
 
     def test_few_connections_stay_open_for_looks(self):
         (ledger,) = owed._ledgers.values()

@@ -11,6 +11,7 @@ from django.core.cache import caches
 from django.db import models
 from django.test import TestCase
 
+from cars.caching import reads
 from cars.caching.entries import EXPIRE, Row, Swap
 from cars.caching.rows import fingerprint, packing
 from cars.tests.support.assertions import HeldMixin, cached_model_of, entry
@@ -204,7 +205,10 @@ class UnusableTests(HeldMixin, TestCase):
         def fingerprint_of_older(cached):
             return older.get(cached.model) or fingerprint_of(cached)
 
-        with mock.patch.object(packing, "fingerprint_of", fingerprint_of_older):
+        with (
+            mock.patch.object(packing, "fingerprint_of", fingerprint_of_older),
+            mock.patch.object(reads, "fingerprint_of", fingerprint_of_older),
+        ):
             Plain.objects.cache(self.row.pk)
         self.assertEqual(entry(Plain, self.row.pk)[: fingerprint.SIZE], b"another.")
         self.assertReplaced()
