@@ -12,6 +12,7 @@ from cars.caching import protocol, rows
 from cars.caching.entries import ABSENT, Lease, Row, Swap
 from cars.caching.registry import CachedModel
 from cars.tests.support.caches import empty_cache
+from cars.tests.support.clock import pauses
 from cars.tests.support.other_clients import (
     ClientsTestCase,
     entry_under,
@@ -178,7 +179,7 @@ class ReaderTests(ClientsTestCase):
             row = rows.pack(CACHED, (self.plain.pk, "filled", 0))
             cache.cas_many({self.key: Swap(cache.gets_many([self.key])[self.key], row, 10)})
 
-        with patch.object(protocol.time, "sleep", fill), self.assertNumQueries(0):
+        with pauses(protocol, fill), self.assertNumQueries(0):
             self.assertEqual(read(self.plain.pk), ("filled", "waited"))
 
     def test_a_reader_is_served_a_row_that_was_filled_before_it_could_take_the_lease(self):
@@ -195,15 +196,15 @@ class ReaderTests(ClientsTestCase):
     @override_settings(CACHING_WAIT=0.02)
     def test_the_lease_of_a_dead_reader_delays_others_no_longer_than_the_setting_says(self):
         self.put(Lease("dead"))
-        pauses, sleep = [], time.sleep
+        slept = []
 
         def pause(seconds):
-            pauses.append(seconds)
-            sleep(seconds)
+            slept.append(seconds)
+            time.sleep(seconds)
 
-        with patch.object(time, "sleep", pause), self.assertNumQueries(1):
+        with pauses(protocol, pause), self.assertNumQueries(1):
             self.assertEqual(read(self.plain.pk), ("old", "given up"))
-        self.assertLessEqual(sum(pauses), 0.02)
+        self.assertLessEqual(sum(slept), 0.02)
         self.assertEqual(entry_under(self.key), Lease("dead"))
 
     def test_any_number_of_rows_is_read(self):
@@ -216,23 +217,23 @@ class ReaderTests(ClientsTestCase):
     @override_settings(CACHING_WAIT=10)
     def test_a_waiting_reader_looks_soon_and_then_less_often(self):
         self.put(Lease("another"))
-        pauses = []
+        slept = []
 
         def pause(seconds):
-            pauses.append(seconds)
-            if len(pauses) == 20:
+            slept.append(seconds)
+            if len(slept) == 20:
                 evict(self.key)
 
-        with patch.object(protocol.time, "sleep", pause):
+        with pauses(protocol, pause):
             read(self.plain.pk)
-        self.assertLessEqual(pauses[0], 0.001)
-        self.assertEqual(pauses, sorted(pauses))
-        self.assertEqual(pauses[-1], protocol.LONGEST_PAUSE)
+        self.assertLessEqual(slept[0], 0.001)
+        self.assertEqual(slept, sorted(slept))
+        self.assertEqual(slept[-1], protocol.LONGEST_PAUSE)
 
     @override_settings(CACHING_WAIT=10)
     def test_a_waiting_reader_reads_the_database_when_the_lease_is_gone(self):
         self.put(Lease("another"))
-        with patch.object(protocol.time, "sleep", lambda seconds: evict(self.key)):
+        with pauses(protocol, lambda seconds: evict(self.key)):
             self.assertEqual(read(self.plain.pk), ("old", "given up"))
 
     def test_a_writer_releases_over_the_lease_of_a_dead_reader(self):

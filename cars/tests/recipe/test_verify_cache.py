@@ -20,6 +20,7 @@ from cars.caching.registry import CachedModel
 from cars.caching.rows import pack
 from cars.lab import servers
 from cars.tests.support.caches import empty_cache, make_key, on_servers
+from cars.tests.support.clock import pauses
 from cars.tests.support.zoo.models import Amount, Animal, Dog, Moment, Pair, Plain, Text, Uuid
 
 
@@ -64,7 +65,7 @@ class VerifyCacheTests(TestCase):
             looks.append(seconds)
             self.update_past_django(self.rows[0], name=rows[self.rows[0].key()][1])
 
-        with mock.patch.object(verify.time, "sleep", catch_up):
+        with pauses(verify, catch_up):
             self.assertIn("0 stale", self.verify())
         self.assertEqual(len(looks), 1)
 
@@ -248,7 +249,7 @@ class DeletedRowsTests(TestCase):
         def expire(seconds):
             Plain.objects.forget([row.pk])
 
-        with mock.patch.object(verify.time, "sleep", expire):
+        with pauses(verify, expire):
             self.assertFound()
 
     def test_in_local_memory_too(self):

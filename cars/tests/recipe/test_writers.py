@@ -12,6 +12,7 @@ from cars.caching import protocol
 from cars.caching.entries import ABSENT, EXPIRE, Holds, Lease, Swap
 from cars.caching.registry import CachedModel
 from cars.tests.support.caches import MemcachedMixin
+from cars.tests.support.clock import pauses
 from cars.tests.support.other_clients import (
     ClientsTestCase,
     entry_under,
@@ -164,19 +165,19 @@ class WriterTests(ClientsTestCase):
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
         refused = type("Refused", (), {"gets_many": cache.gets_many, "cas_many": lambda *_: set()})
+        slept = []
         with (
             patch.object(CachedModel, "cache", refused()),
-            patch.object(protocol.time, "sleep") as sleep,
+            pauses(protocol, slept.append),
             patch.object(protocol.random, "uniform", lambda least, most: most),
             self.assertLogs("cars.caching", "WARNING"),
         ):
             self.release("a")
         self.assertEqual(entry_under(self.key).deadlines.keys(), {"a"})
-        pauses = [seconds for ((seconds,), _) in sleep.call_args_list]
-        self.assertEqual(len(pauses), protocol.TRIES - 1)
-        self.assertEqual(pauses, sorted(pauses))
-        self.assertLess(pauses[0], 0.01)
-        self.assertEqual(pauses[-1], protocol.LONGEST_PAUSE)
+        self.assertEqual(len(slept), protocol.TRIES - 1)
+        self.assertEqual(slept, sorted(slept))
+        self.assertLess(slept[0], 0.01)
+        self.assertEqual(slept[-1], protocol.LONGEST_PAUSE)
 
     def test_a_release_expires_a_row_that_no_longer_exists(self):
         with connection.cursor() as cursor:
