@@ -24,6 +24,10 @@ class Site(admin.AdminSite):
     site_header = site_title = "carsite admin"
     index_title = "Cars and accounts"
 
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return the context of every page, with `debug`: then the account is published."""
+        return super().each_context(request) | {"debug": settings.DEBUG}
+
     def password_change(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

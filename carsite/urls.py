@@ -10,10 +10,12 @@ from cars import views
 handler404 = "cars.errors.page_not_found"
 handler500 = "cars.errors.server_error"
 
+login = LoginView.as_view(extra_context={"debug": settings.DEBUG})  # when it names the account
+
 urlpatterns = [
     path("", views.home, name="home"),
     path("cars/", include("cars.urls")),
-    path("accounts/login/", LoginView.as_view(), name="login"),
+    path("accounts/login/", login, name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
     path("docs/<slug:name>/", views.document, name="document"),

@@ -21,6 +21,8 @@ _Looked = tuple[State, float | None, int | None]
 _NOTHING: _Looked = (State.NOTHING, None, None)
 _UNKNOWN: _Looked = (State.NO_ANSWER, None, None)
 
+LOOKS = "looks."  # with a number: the key that is fetched before as many looks, never stored
+
 BY_FLAGS = {flag: STATES[kind] for kind, flag in Serde.FLAGS.items()}
 
 DESCRIPTIONS = {
@@ -108,8 +110,10 @@ def _in_memcached(backend: MemcachedCache, keys: list[str]) -> dict[str, _Looked
     with client.one_deadline():
         for server, names in by_server.items():
             commands = [f"mg {name} f s t u" for name in names.values()]
-            answer = server.raw_command("\r\n".join([*commands, "mn"]), "MN\r\n")
-            lines = answer.decode().splitlines()
+            # Memcached logs each `mg` as a fetch. The key before tells who reads the log.
+            said = f"mg {backend.make_key(f'{LOOKS}{len(names)}')} s"
+            answer = server.raw_command("\r\n".join([said, *commands, "mn"]), "MN\r\n")
+            lines = answer.decode().splitlines()[1:]
             if len(lines) == len(names):
                 found |= zip(names, map(_parse, lines), strict=True)
     return found

@@ -2,10 +2,13 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from selectors import EVENT_READ, DefaultSelector
 from typing import Any
+
+from cars.caching.inspection import LOOKS
 
 from . import log, server, words
 
@@ -56,6 +59,7 @@ class Watch:
     def __init__(self, addresses: list[str]) -> None:
         self._prefix = words.site_prefix()
         self._describer = words.Describer()
+        self._looks: Counter[tuple[str, int]] = Counter()  # to come, by server and connection
         self._watchers = [server.Watcher(address) for address in addresses]
         self._items: dict[str, list[server.Item]] = {}
         self._selector = DefaultSelector()
@@ -87,7 +91,7 @@ class Watch:
         described, fetches = [], {True: 0, False: 0}
         for watcher in self._watchers:
             for line in watcher.log.take(time.monotonic()):
-                if line.key.startswith(self._prefix):
+                if line.key.startswith(self._prefix) and not self._is_look(watcher.address, line):
                     key = line.key.removeprefix(self._prefix)
                     event = self._describer.describe(line, key) | {"server": watcher.address}
                     described.append((line, event))
@@ -108,6 +112,20 @@ class Watch:
             "found": fetches[True],
             "missing": fetches[False],
         }
+
+    def _is_look(self, address: str, line: log.Line) -> bool:
+        """Is `line` a fetch by `inspection`, for the admin or a car's page, and not by a read?"""
+        if not isinstance(line, log.Fetch):
+            return False
+        connection = (address, line.connection)
+        key = line.key.removeprefix(self._prefix)
+        if key.startswith(LOOKS) and key.removeprefix(LOOKS).isdecimal():
+            self._looks[connection] = int(key.removeprefix(LOOKS))
+            return True
+        if not self._looks[connection]:
+            return False
+        self._looks[connection] -= 1
+        return True
 
     def totals(self) -> dict[str, Any]:
         """Return the sums of the servers' counters, and the condition of each server."""

@@ -134,6 +134,7 @@ function showChart() {
 // The totals and the items
 
 function onTotals(totals) {
+  if (paused) return;
   const c = totals.counters;
   const known = Object.keys(c).length > 0;
   const shown = { ...c, fetches: (c.found || 0) + (c.missing || 0) };
@@ -151,7 +152,7 @@ function onTotals(totals) {
   const watching = totals.servers.filter((server) => server.watching).length;
   // After each (re)connection the state is unknown until every server has answered or failed.
   if (watching + failing.length < totals.servers.length) return;
-  setStatus(`Watching ${watching} of ${totals.servers.length} server${several ? "s" : ""}${paused ? ", paused" : ""}.`);
+  setStatus(`Watching ${watching} of ${totals.servers.length} server${several ? "s" : ""}.`);
 }
 
 function span(seconds) {
@@ -162,9 +163,9 @@ function span(seconds) {
 }
 
 function onCached(cached) {
+  if (paused) return;
   const unknown = cached.unknown.length > 0;
   at("count").textContent = cached.count || !unknown ? number.format(cached.count) : "–";
-  if (paused) return;
   const rows = cached.items.map((item) => {
     const row = element("tr");
     const head = element("th");
@@ -218,8 +219,12 @@ function connect() {
 
 at("pause").addEventListener("click", () => {
   paused = !paused;
-  at("pause").textContent = paused ? "Continue" : "Pause";
+  at("pause").setAttribute("aria-pressed", paused);
+  setStatus(paused ? "Paused." : "Continuing …");
+  if (!paused) showEvents();
 });
+// A link to a key: /watch/?key=Car.12
+at("filter").value = new URLSearchParams(location.search).get("key") || "";
 at("filter").addEventListener("input", showEvents);
 // Not while a key has the focus, because replacing the events would take it away.
 setInterval(() => {

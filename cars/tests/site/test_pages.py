@@ -274,6 +274,12 @@ class ChangeTests(PageCase):
 
 
 class AccountTests(PageCase):
+    def test_both_logins_name_the_published_account_with_debug_only(self):
+        for url in ("/accounts/login/", "/admin/login/"):
+            self.assertNotContains(self.client.get(url), "<kbd>demo</kbd>")
+        with override_settings(DEBUG=True):
+            self.assertContains(self.client.get("/admin/login/"), "<kbd>demo</kbd>", count=2)
+
     def test_login_redirects_to_the_requested_page(self):
         User.objects.create_user("user", password="secret")
         answer = self.client.post(

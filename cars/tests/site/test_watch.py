@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.test import SimpleTestCase, TestCase, override_settings
 
+from cars.caching.inspection import inspect
 from cars.caching.protocol import hold, withdraw
 from cars.caching.registry import cached_model
 from cars.insight.watch import server, stream, views
@@ -57,6 +58,18 @@ class StreamTests(WatchTestCase):
             data = events.next("log")
             news = {name: count + data[name] for name, count in news.items()}
         self.assertEqual(news, {"found": 1, "missing": 1})
+
+    def test_the_looks_of_the_admin_are_not_counted_or_shown(self):
+        car = Car.objects.create(make="Toyota")
+        events = self.watch()
+        self.client.get("/admin/cars/car/")
+        inspect(car)
+        Car.objects.cache(car.pk)
+        data = events.next("log")
+        while not data["found"]:  # the writes before can come first
+            data = events.next("log")
+        self.assertEqual((data["found"], data["missing"]), (1, 0))
+        self.assertEqual([each["key"] for each in data["events"]][-1:], [car.key()])
 
     def test_keys_of_other_sites_are_not_shown(self):
         events = self.watch()
