@@ -35,8 +35,11 @@ test-postgresql: .venv/installed ## run the tests, and those that need PostgreSQ
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput $(PARALLEL) --exclude-tag processes
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
 
+FUZZ = FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),5000) $(PYTHON) manage.py test cars.tests.site.test_any_input
+
 fuzz: .venv/installed ## send 5,000 random requests to the site with each role; also FUZZ_REQUESTS=100
-	FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),5000) $(PYTHON) manage.py test cars.tests.site.test_any_input
+	DJANGO_DEBUG=off DJANGO_SECRET_KEY=of-the-fuzz DJANGO_ALLOWED_HOSTS=testserver $(FUZZ)
+	DJANGO_DEBUG=on $(FUZZ) --debug-mode
 
 # mypy's plugin for Django loads the settings, which need a secret key unless debug is on.
 check: .venv/installed-dev ## check style, types, settings and migrations

@@ -76,12 +76,8 @@ class CommonMiddleware(common.CommonMiddleware):
         return request.method in ("GET", "HEAD") and super().should_redirect_with_slash(request)
 
 
-class ReadableMiddleware:
-    """Answers 400 to a URL with a NUL character, and reads every form as UTF-8, as it is sent.
-
-    A query for a NUL raises an error on PostgreSQL. A form in another encoding makes Django fail
-    with debug on: its page of the error, and the toolbar, try to read the form again.
-    """
+class NulMiddleware:
+    """Answers 400 to a URL with a NUL, for which a query raises an error on PostgreSQL."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -90,5 +86,19 @@ class ReadableMiddleware:
         query = request.META.get("QUERY_STRING", "")
         if "\0" in request.path_info or "\0" in query or "%00" in query:
             return without_queries("400.html", 400)
+        return self.get_response(request)
+
+
+class FormsMiddleware:
+    """Lets every form be read as UTF-8, as it is sent.
+
+    A form in another encoding makes Django fail with debug on: its page of an error, and the
+    toolbar, try to read the form again. So it comes before all middleware that can raise an error.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
         request.encoding = "utf-8"
         return self.get_response(request)

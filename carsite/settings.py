@@ -69,10 +69,11 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "carsite.probes.ProbesMiddleware",
+    "cars.errors.FormsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "cars.errors.ReadableMiddleware",
+    "cars.errors.NulMiddleware",
     "cars.insight.lookups.LookupsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "cars.errors.CommonMiddleware",

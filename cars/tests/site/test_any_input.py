@@ -1,10 +1,12 @@
 """No input makes a page fail: any request is answered, with a page of the site where it is refused.
 
-300 requests for each role, the same ones each time. `make fuzz` sends 5,000 other ones.
+300 requests for each role, the same ones each time. `make fuzz` sends 5,000 other ones, with the
+settings of production, and again with debug.
 """
 
 import logging
 import os
+from http.cookies import SimpleCookie
 
 from django.conf import settings as conf
 from django.contrib.auth.models import Permission, User
@@ -14,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from cars.models import Car
 from cars.tests.support.any_request import AnyRequest, requests
+from cars.tests.support.collected import STORAGE, static_files
 
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "300"))
 how = settings(
@@ -28,6 +31,13 @@ how = settings(
 
 class AnyInputTests(TestCase):
     @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        if conf.STORAGES["staticfiles"]["BACKEND"] == STORAGE:  # the settings are of production
+            folder = cls.enterClassContext(static_files())
+            cls.enterClassContext(override_settings(STATIC_ROOT=folder))
+
+    @classmethod
     def setUpTestData(cls):
         for make, body in (("Toyota", "saloon"), ("Volvo", "estate"), ("Saab", "")):
             Car.objects.create(make=make, body=body, origin="Japan", price=100)
@@ -36,9 +46,7 @@ class AnyInputTests(TestCase):
         logging.disable(logging.CRITICAL)  # each refused request is a line
         self.addCleanup(logging.disable, logging.NOTSET)
 
-    def assertAnswered(self, request: AnyRequest, session: dict):
-        client = Client(raise_request_exception=False)
-        client.cookies.update(session)
+    def assertAnswered(self, request: AnyRequest, client: Client):
         environ = {"PATH_INFO": request.path.decode("latin-1")}
         environ["QUERY_STRING"] = request.query.decode("latin-1")
         with transaction.atomic():  # what this request writes, the next one doesn't see
@@ -53,14 +61,16 @@ class AnyInputTests(TestCase):
             self.assertIn(b'class="brand"', content, f"{response.status_code}: {request}")
 
     def fuzz(self, user: User | None):
-        client = Client()
+        client = Client(raise_request_exception=False)
         if user:
             client.force_login(user)
+        session = {name: cookie.value for name, cookie in client.cookies.items()}
 
         @how
         @given(requests)
         def each(request):
-            self.assertAnswered(request, client.cookies)
+            client.cookies = SimpleCookie(session)
+            self.assertAnswered(request, client)
 
         each()
 

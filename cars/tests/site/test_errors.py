@@ -43,6 +43,14 @@ class ErrorPageTests(TestCase):
                 page = self.client.generic("POST", "/accounts/login/", form, content_type)
             self.assertContains(page, "Log in")
 
+    @override_settings(DEBUG=True, SECURE_SSL_REDIRECT=True)
+    def test_a_form_in_another_encoding_for_a_host_that_is_refused_gives_a_400(self):
+        form = "username=é".encode("utf-16")
+        content_type = "application/x-www-form-urlencoded; charset=utf-16"
+        with self.assertLogs("django.security"):
+            page = self.client.generic("POST", "/", form, content_type, headers={"host": "no host"})
+        self.assertEqual(page.status_code, 400)
+
     def test_a_method_that_is_not_allowed_gives_the_405_page(self):
         for debug in (False, True):
             with override_settings(DEBUG=debug):
