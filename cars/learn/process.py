@@ -1,7 +1,8 @@
-"""The process that plays the runs of the lab: `python -m cars.learn.process`.
+"""The process that plays the runs of the lab: `python -m cars.learn.process FD`.
 
-It reads one question from each line of its input and writes one answer, as JSON. It ends with its
-input, after IDLE seconds without a question, and when a question takes longer than `SECONDS`.
+FD is the file descriptor of a socket at which it listens. It reads one question from each line of
+a connection, and writes one answer, as JSON. It ends with its last connection, after IDLE seconds
+without a question, and when a question takes longer than `SECONDS`.
 
 Its database is a temporary SQLite file for each question, or with PostgreSQL a schema that no
 other such process uses. So it never touches the rows of the site. Runs of this site's recipe use
@@ -11,10 +12,10 @@ the site's Memcached, under random keys.
 import os
 import select
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import IO
 
 import msgspec
 from msgspec import Struct
@@ -35,13 +36,17 @@ ENVIRON = {
 
 
 class Question(Struct, frozen=True):
-    """A schedule to play; with `hint`, also look for the next step towards a wrong read."""
+    """A schedule to play; with `hint`, also look for the next step towards a wrong read.
+
+    `servers` are those of Memcached, on which runs of this site's recipe are played.
+    """
 
     recipe: str
     case: str
     without: str = ""
     steps: tuple[str, ...] = ()
     hint: bool = False
+    servers: tuple[str, ...] = ()
 
 
 class Answer(Struct, frozen=True, omit_defaults=True):
@@ -52,8 +57,8 @@ class Answer(Struct, frozen=True, omit_defaults=True):
     hint: str = ""
 
 
-def answer(question: Question, servers: list[str]) -> Answer:
-    """Play what `question` asks for; `servers` are those of Memcached."""
+def answer(question: Question) -> Answer:
+    """Play what `question` asks for."""
     from .search import TooLong, shortest
     from .stage import NotPossible, open_stage
 
@@ -61,7 +66,7 @@ def answer(question: Question, servers: list[str]) -> Answer:
         if len(question.steps) > MOST_STEPS:
             raise NotPossible(f"A schedule has at most {MOST_STEPS} steps.")
         chosen = scenario(question.recipe, question.case, question.without)
-        run = play(chosen, question.steps, servers)
+        run = play(chosen, question.steps, question.servers)
         hint = ""
         if question.hint and run.choices:
             with open_stage(chosen) as stage:
@@ -77,7 +82,7 @@ def answer(question: Question, servers: list[str]) -> Answer:
     return Answer(run, hint=hint)
 
 
-def play(chosen: Scenario, steps: Sequence[str], servers: list[str]) -> Run:
+def play(chosen: Scenario, steps: Sequence[str], servers: Sequence[str]) -> Run:
     """Play `steps` on Memcached, or in local memory if it doesn't answer.
 
     Raises NotPossible for a step that can't be taken when its turn comes.
@@ -155,31 +160,33 @@ def database() -> Iterator[None]:
         connection.close()
 
 
-def questions(source: IO[bytes]) -> Iterator[Question]:
-    """Yield the questions from `source`, until it ends or none has come for IDLE seconds."""
-    while select.select([source], [], [], IDLE)[0]:
-        line = source.readline()
-        if not line:
-            return
-        yield msgspec.json.decode(line, type=Question)
-
-
-def serve(source: IO[bytes], sink: IO[bytes]) -> None:
-    """Answer all questions from `source`."""
-    from django.conf import settings
-
-    for question in questions(source):
+def serve(listener: socket.socket) -> None:
+    """Answer all questions, until the last connection is closed or none comes for IDLE seconds."""
+    askers: list[socket.socket] = []
+    while ready := select.select([listener, *askers], [], [], IDLE)[0]:
+        if listener in ready:
+            askers.append(listener.accept()[0])
+            continue
+        asker = ready[0]
         signal.alarm(SECONDS)  # the signal ends this process
-        sink.write(msgspec.json.encode(answer(question, settings.MEMCACHED_SERVERS)) + b"\n")
-        sink.flush()
+        try:
+            with asker.makefile("rwb") as file:
+                if line := file.readline():
+                    question = msgspec.json.decode(line, type=Question)
+                    file.write(msgspec.json.encode(answer(question)))
+                    file.write(b"\n")
+        except ConnectionError:
+            line = b""
         signal.alarm(0)
+        if not line:
+            asker.close()
+            askers.remove(asker)
+            if not askers:
+                return
 
 
 def main() -> None:
     """Set Django up with the app of the lab, and answer questions."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal; the input ends this process
-    sink = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what else is printed is no answer
     os.environ.update(ENVIRON)
     from django.conf import settings
 
@@ -192,7 +199,7 @@ def main() -> None:
     setup_test_environment()  # its databases come and go: the recipe owes nothing there
     with ExitStack() as stack:
         stack.enter_context(database())
-        serve(os.fdopen(sys.stdin.fileno(), "rb", buffering=0), sink)
+        serve(socket.socket(fileno=int(sys.argv[1])))
 
 
 if __name__ == "__main__":

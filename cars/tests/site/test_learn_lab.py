@@ -2,10 +2,13 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
@@ -16,7 +19,7 @@ from django.test import SimpleTestCase, TestCase, override_settings, tag
 from cars.lab.servers import free_port
 from cars.learn import lab as module
 from cars.learn import pages, recorded
-from cars.learn.lab import Lab, Unavailable, lab
+from cars.learn.lab import Lab, Unavailable, folder_of_site, lab
 from cars.learn.process import ENVIRON, Question
 from cars.learn.scenarios import MOST_STEPS
 
@@ -29,8 +32,16 @@ LOST = ("reader", "reader", "writer", "writer", "reader")
 class ProcessTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(PATIENT)
-        self.lab = Lab()
-        self.addCleanup(self.lab.end)
+        self.folder = Path(self.enterContext(TemporaryDirectory()))
+        self.lab = self.new_lab()
+
+    def new_lab(self):
+        lab = Lab(self.folder)
+        self.addCleanup(lab.end)
+        return lab
+
+    def pid(self):
+        return int((self.folder / "lock").read_text())
 
     def ask(self, *steps, **options):
         return self.lab.ask(Question("set-on-save", "save-read", steps=steps, **options))
@@ -58,6 +69,33 @@ class ProcessTests(SimpleTestCase):
             answer = self.lab.ask(Question("carsite", "save-read", steps=("reader", "reader")))
         self.assertEqual(answer.run.frames[-1].entry.state, "lease")
 
+    def test_all_processes_of_a_site_ask_one_and_it_ends_with_the_last_of_them(self):
+        self.ask()
+        other, pid = self.new_lab(), self.pid()
+        self.assertTrue(other.ask(SAVE_READ).run)
+        self.lab.end()
+        self.assertTrue(other.ask(SAVE_READ).run)
+        self.assertEqual(self.pid(), pid)
+        other.end()
+        self.assertEqual(self.lab._process.wait(timeout=20), 0)
+
+    def test_when_the_process_that_started_it_is_killed_others_go_on_with_it(self):
+        code = (
+            "import sys; from pathlib import Path; from django.conf import settings; "
+            "settings.configure(MEMCACHED_SERVERS=[], BASE_DIR=Path.cwd()); "
+            "from cars.learn.lab import Lab, Question; lab = Lab(Path(sys.argv[1])); "
+            "lab.ask(Question('set-on-save', 'save-read')); print('asked', flush=True); input()"
+        )
+        command = [sys.executable, "-c", code, str(self.folder)]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, cwd=settings.BASE_DIR) as other:
+            self.assertEqual(other.stdout.readline(), b"asked\n")
+            pid = self.pid()
+            self.ask()
+            other.kill()
+        self.ask()
+        self.assertEqual(self.pid(), pid)
+
     def test_a_killed_process_is_started_again(self):
         self.ask()
         self.lab._process.kill()
@@ -66,8 +104,8 @@ class ProcessTests(SimpleTestCase):
 
     def test_a_process_that_is_killed_while_it_is_asked_is_started_again(self):
         self.ask()
-        os.kill(self.lab._process.pid, signal.SIGSTOP)
-        pid = self.lab._process.pid
+        pid = self.pid()
+        os.kill(pid, signal.SIGSTOP)
         killer = threading.Timer(0.2, os.kill, [pid, signal.SIGKILL])
         killer.start()
         self.assertTrue(self.ask().run)
@@ -75,18 +113,27 @@ class ProcessTests(SimpleTestCase):
 
     def test_a_process_that_hangs_is_ended_and_the_next_question_gets_another_one(self):
         self.ask()
-        hung = self.lab._process
+        hung, other = self.lab._process, self.new_lab()
+        other.ask(SAVE_READ)
         os.kill(hung.pid, signal.SIGSTOP)
         with mock.patch.object(module, "LIMIT", 0.2), self.assertRaises(Unavailable):
-            self.ask()
-        self.assertEqual(hung.returncode, -signal.SIGKILL)
+            other.ask(SAVE_READ)
+        self.assertEqual(hung.wait(timeout=20), -signal.SIGKILL)
         self.assertTrue(self.ask().run)
+        self.assertTrue(other.ask(SAVE_READ).run)
 
     def test_while_it_is_busy_a_visitor_waits_and_then_is_told_so(self):
         self.ask()
-        with self.lab._lock, mock.patch.object(module, "WAIT", 0.1):
+        with self.new_lab()._turn(self.folder), mock.patch.object(module, "WAIT", 0.1):
             with self.assertRaisesMessage(Unavailable, "busy"):
                 self.ask()
+        self.assertTrue(self.ask().run)
+
+    def test_a_folder_that_another_account_could_open_is_refused(self):
+        with mock.patch("tempfile.tempdir", str(self.folder)):
+            folder_of_site().chmod(0o777)
+            with self.assertRaisesMessage(Unavailable, "another account"):
+                Lab().ask(SAVE_READ)
 
     def test_many_threads_get_the_answers_to_their_own_questions(self):
         wrong = []
@@ -105,33 +152,26 @@ class ProcessTests(SimpleTestCase):
                 thread.join()
         self.assertEqual(wrong, [])
 
-    def test_it_ends_with_its_input(self):
-        self.ask()
-        process = self.lab._process
-        process.stdin.close()
-        self.assertEqual(process.wait(timeout=20), 0)
-
     def start(self, change):
-        """Return a process in which `change`, a statement, has changed the module."""
+        """Return a process in which the statement `change` was executed, and a connection."""
+        listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
         code = f"import time; from cars.learn import process; {change}; process.main()"
         child = subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
+            [sys.executable, "-c", code, str(listener.fileno())],
+            pass_fds=[listener.fileno()],
             cwd=settings.BASE_DIR,
             env={**os.environ, **ENVIRON, "DJANGO_SETTINGS_MODULE": "carsite.settings"},
         )
-        self.addCleanup(child.stdin.close)
-        return child
+        return child, self.enterContext(socket.create_connection(listener.getsockname()))
 
     def test_it_ends_itself_when_a_question_takes_too_long(self):
-        child = self.start("process.SECONDS = 1; process.answer = lambda *args: time.sleep(600)")
-        child.stdin.write(b'{"recipe": "carsite", "case": "save-read"}\n')
-        child.stdin.flush()
+        child, asker = self.start("process.SECONDS = 1; process.answer = lambda _: time.sleep(600)")
+        asker.sendall(b'{"recipe": "carsite", "case": "save-read"}\n')
         self.assertEqual(child.wait(timeout=60), -signal.SIGALRM)
 
     def test_it_ends_itself_when_nothing_is_asked_for_long(self):
-        self.assertEqual(self.start("process.IDLE = 0.1").wait(timeout=60), 0)
+        child, _ = self.start("process.IDLE = 0.1")
+        self.assertEqual(child.wait(timeout=60), 0)
 
 
 @tag("processes")
