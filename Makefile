@@ -31,9 +31,10 @@ test: .venv/installed ## run the tests
 	$(PYTHON) manage.py test $(PARALLEL) --exclude-tag processes
 	$(PYTHON) manage.py test --tag processes
 
-test-postgresql: .venv/installed ## run the tests, and those that need PostgreSQL, on one it starts
-	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput $(PARALLEL) --exclude-tag processes
-	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes
+# Tests tagged any-database, such as those in a browser, do the same on every database.
+test-postgresql: .venv/installed ## run the tests that depend on the database, on a PostgreSQL it starts
+	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput $(PARALLEL) --exclude-tag processes --exclude-tag any-database
+	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes --exclude-tag any-database
 
 FUZZ = FUZZ_REQUESTS=$(or $(FUZZ_REQUESTS),5000) $(PYTHON) manage.py test cars.tests.site.test_any_input
 

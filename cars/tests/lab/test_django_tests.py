@@ -74,6 +74,7 @@ class RawTests(TestCase):
 """
 
 
+@tag("any-database")
 @tag("processes")
 class CommandTests(SimpleTestCase):
     @classmethod
@@ -118,6 +119,7 @@ class CommandTests(SimpleTestCase):
         self.assertIn("IS PLAIN", self.run_tests("--plain", "shelves.tests.BookTests"))
 
 
+@tag("any-database")
 class SourceTests(SimpleTestCase):
     def setUp(self):
         self.folder = Path(self.enterContext(TemporaryDirectory()))
@@ -141,6 +143,7 @@ class SourceTests(SimpleTestCase):
             call_command("django_tests", source=self.folder, local_memory=True, stdout=StringIO())
 
 
+@tag("any-database")
 class LeftOutTests(SimpleTestCase):
     def test_each_test_that_is_left_out_has_a_reason(self):
         reasons = left_out()

@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import psutil
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars.caching import entries
 from cars.caching.entries import TICK, Holds
@@ -32,6 +32,7 @@ def mutants_of_function(body):
     return mutants_of("m", f"def f(a, b):\n    {body}\n")
 
 
+@tag("any-database")
 class ChangesTests(SimpleTestCase):
     def assertChanges(self, body, *expected):
         """Assert that a function with this body can be changed so, and in no other way."""
@@ -96,6 +97,7 @@ class ChangesTests(SimpleTestCase):
         self.assertEqual(drawn(mutants, 6, seed=1)[:5], before[1:])
 
 
+@tag("any-database")
 class TrialTests(SimpleTestCase):
     def test_functions_run_the_code_of_a_mutant_until_they_are_given_their_own_again(self):
         (mutant,) = (m for m in mutants_of("entries", ENTRIES.read_text()) if m.name == MIN_FOR_MAX)
@@ -149,6 +151,7 @@ class TrialTests(SimpleTestCase):
         self.assertEqual(recording.stages("m", range(1, 2), 1), ([], [], ["b", "a", "other"]))
 
 
+@tag("any-database")
 class ResultsTests(SimpleTestCase):
     def setUp(self):
         self.file = Path(self.enterContext(TemporaryDirectory()), "results.txt")
@@ -182,6 +185,7 @@ class ResultsTests(SimpleTestCase):
         self.assertLessEqual(set(results.of(Outcome.EQUIVALENT)), equivalent())
 
 
+@tag("any-database")
 class CommandTests(SimpleTestCase):
     def test_it_runs_the_tests_of_each_mutant_and_lists_the_survivors(self):
         environ = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}

@@ -6,7 +6,7 @@ from pathlib import Path
 from shutil import copytree
 from tempfile import TemporaryDirectory
 
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars import caching
 
@@ -47,6 +47,7 @@ class Book(models.Model):
 """
 
 
+@tag("any-database")
 class CopiedFolderTests(SimpleTestCase):
     def test_it_works_under_another_name(self):
         with TemporaryDirectory() as folder:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from unittest import skipUnless
 
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars import caching
 from cars.lab import servers
@@ -144,6 +144,7 @@ class Project:
         self.settings.write_text("\n".join([self.as_started, *texts]))
 
 
+@tag("any-database")
 class ReadmeTests(SimpleTestCase):
     """The five steps of README.md, with the folder under another name."""
 
@@ -203,6 +204,7 @@ class ReadmeTests(SimpleTestCase):
         self.assertNotIn("Manager", migration.read_text())
 
 
+@tag("any-database")
 class GuideTests(SimpleTestCase):
     """All blocks of docs/your-project.md in one project."""
 
@@ -276,6 +278,7 @@ class GuideTests(SimpleTestCase):
         self.assertIn("AssertionError: 1 != 2 : 1 queries executed, 2 expected", printed)
 
 
+@tag("any-database")
 class PagesTests(SimpleTestCase):
     """What can be compared without a project."""
 
@@ -337,6 +340,7 @@ def exceptions() -> set[tuple[str, str]]:
     }
 
 
+@tag("any-database")
 class MessagesTests(SimpleTestCase):
     """docs/your-project.md says of each message what to do about it, and names no other."""
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.contrib.staticfiles.testing import StaticLiveServerTestCase
 from django.db import connection
-from django.test import override_settings
+from django.test import override_settings, tag
 from django.urls import NoReverseMatch, reverse
 
 from cars.lab.servers import has_memcached
@@ -105,6 +105,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         return " ".join(page.locator(f"#{panel}").inner_text().split())
 
 
+@tag("any-database")
 class JourneyTests(BrowserTestCase):
     def test_a_visitor_browses_logs_in_edits_a_car_in_the_admin_and_sees_the_new_make(self):
         with self.visitor() as page:
@@ -206,6 +207,7 @@ class JourneyTests(BrowserTestCase):
             expect(page.get_by_text("Log out")).to_be_visible()
 
 
+@tag("any-database")
 @skipUnless(settings.MEMCACHED_SERVERS or has_memcached(), "no Memcached to watch")
 class WatchTests(BrowserTestCase):
     def test_a_save_in_the_admin_appears_on_the_watch_page(self):
@@ -234,6 +236,7 @@ class WatchTests(BrowserTestCase):
             expect(stream.locator("li").nth(before)).to_be_visible()  # one more
 
 
+@tag("any-database")
 class EveryPageTests(BrowserTestCase):
     maxDiff = None
 

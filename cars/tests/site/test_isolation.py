@@ -7,7 +7,7 @@ import tempfile
 from unittest import skipUnless
 
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 from pymemcache.client.base import normalize_server_spec
 
 from cars.caching.backends import listing
@@ -19,6 +19,7 @@ from .test_demo import Demo
 PKS = range(1, 26)  # cars in the tests have these pks too
 
 
+@tag("any-database")
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
 class IsolationTests(SimpleTestCase):
     """Starts a Memcached, a site and a test run."""

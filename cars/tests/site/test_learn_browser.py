@@ -17,6 +17,7 @@ PHONE = {"width": 390, "height": 844}
 LAB = pages.lab_url("set-on-save", "save-read", "", ("reader", "reader", "writer"))
 
 
+@tag("any-database")
 @tag("processes")
 @override_settings(LAB=True)
 class LearnTests(BrowserTestCase):

@@ -3,13 +3,14 @@
 import logging
 import sys
 
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars.tests.site.test_settings import PRODUCTION, python
 from cars.tests.support.collected import static_files
 from carsite.logs import Formatter
 
 
+@tag("any-database")
 class FormatterTests(SimpleTestCase):
     def format(self, message, *, one_line):
         try:
@@ -31,6 +32,7 @@ class FormatterTests(SimpleTestCase):
         self.assertIn("\nTraceback", self.format("first", one_line=False))
 
 
+@tag("any-database")
 class ConsoleTests(SimpleTestCase):
     @classmethod
     def setUpClass(cls):

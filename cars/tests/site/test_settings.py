@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 VARIABLES = (
     "DJANGO_DEBUG",
@@ -44,6 +44,7 @@ def python(*arguments, **environ):
     )
 
 
+@tag("any-database")
 class SettingsTests(SimpleTestCase):
     def read(self, expression, **environ):
         """Return the value of `expression`, in which `s` is the settings module, with `environ`."""

@@ -12,7 +12,7 @@ from urllib.request import HTTPCookieProcessor, build_opener
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.test import SimpleTestCase, TestCase, override_settings
+from django.test import SimpleTestCase, TestCase, override_settings, tag
 
 from cars.caching.inspection import inspect
 from cars.caching.protocol import hold, withdraw
@@ -213,6 +213,7 @@ class LocalMemoryTests(TestCase):
             self.assertContains(answer, "local memory", status_code=503)
 
 
+@tag("any-database")
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
 class StoppingTests(SimpleTestCase):
     setUp, start = test_demo.DemoTests.setUp, test_demo.DemoTests.start
