@@ -26,6 +26,10 @@ try:
     SECURE_HSTS_SECONDS = env.count("DJANGO_HSTS_SECONDS", "3600" if HTTPS else "0")
     METRICS_TOKEN = env.str("METRICS_TOKEN", "")
     STATIC_ROOT = env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+    WEB_THREADS = env.count("WEB_THREADS", "8")  # as in carsite/gunicorn.py
+    # Pages that may watch at once, in each process: each occupies a thread.
+    WATCH_PLACES = min(env.count("WATCH_PLACES", str(WEB_THREADS)), WEB_THREADS // 4)
+    WATCH_FROM_START = env.bool("WATCH_FROM_START", False)
     LAB = env.bool("LEARN_LAB", DEBUG)  # whether visitors can run schedules, in another process
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
 except EnvError as error:

@@ -1,24 +1,32 @@
 """The page /watch/, and the stream that it shows."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from threading import BoundedSemaphore
 
 from django.conf import settings
 from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import render
+from django.template.defaultfilters import pluralize
 from django.views.decorators.http import require_GET
 
 from cars.caching.registry import config_of
 from cars.models import Car
 
-from . import words
+from . import server, words
+from .recorder import recorder
 from .stream import stream
+from .table import cached
 
-# Each stream occupies one of the web server's 16 threads; the rest must be left for the pages.
-PLACES = 4
+PATIENCE = 10  # seconds to wait for a browser that doesn't read its stream
 
-places = BoundedSemaphore(PLACES)
+# Each stream occupies a thread of the web server; the rest must be left for the pages.
+places = BoundedSemaphore(settings.WATCH_PLACES)
+
+NO_THREADS = (
+    "An open page would occupy one of the web server’s threads for as long as it is open. This "
+    "server has too few of them to watch live: it needs four threads for each page."
+)
 
 
 @staff_member_required
@@ -26,16 +34,27 @@ places = BoundedSemaphore(PLACES)
 def page(request: HttpRequest) -> HttpResponse:
     """Show the cache live. Only for staff, because keys reveal what other people look at."""
     limits = {kind: words.duration(seconds) for kind, seconds in words.longest().items()}
+    found = {address: server.items(address) for address in settings.MEMCACHED_SERVERS}
+    key = request.GET.get("key", "").strip()
     return render(
         request,
-        "watch.html",
+        "watch/page.html",
         {
             "servers": settings.MEMCACHED_SERVERS,
+            "no_threads": "" if _has_places(request) else NO_THREADS,
+            "key": key,
+            "marks": words.MARKS,
+            "cached": cached(found, words.site_prefix(), key),
             "prefix": words.site_prefix(),
             "limits": limits,
             "row": words.duration(config_of(Car).timeout),
         },
     )
+
+
+def _has_places(request: HttpRequest) -> bool:
+    """Can this web server serve other pages beside a stream?"""
+    return settings.WATCH_PLACES > 0 and bool(request.META.get("wsgi.multithread"))
 
 
 @require_GET
@@ -49,14 +68,20 @@ def events(request: HttpRequest) -> HttpResponseBase:
         return _refuse("You are not logged in as staff. Log in and open this page again.")
     if not settings.MEMCACHED_SERVERS:
         return _refuse("The cache is in local memory, which keeps no log to watch.", status=503)
+    if not _has_places(request):
+        return _refuse(NO_THREADS, status=503)
     if not places.acquire(blocking=False):
+        count = settings.WATCH_PLACES
         return _refuse(
-            f"{PLACES} pages are watching already, which is the limit. "
+            f"{count} page{pluralize(count, ' is,s are')} watching already, which is the limit. "
             "This page tries again every few seconds.",
             status=503,
         )
+    if client := request.META.get("gunicorn.socket"):
+        client.settimeout(PATIENCE)  # gunicorn itself would wait forever
+    watched = recorder(settings.MEMCACHED_SERVERS)
     response = StreamingHttpResponse(
-        LimitedStream(settings.MEMCACHED_SERVERS), content_type="text/event-stream"
+        LimitedStream(stream(watched, request.GET.get("key", ""))), content_type="text/event-stream"
     )
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"  # nginx would buffer it
@@ -70,8 +95,8 @@ def _refuse(reason: str, status: int = 403) -> HttpResponse:
 class LimitedStream:
     """A stream that occupies one of the places until it is closed, even if it was never read."""
 
-    def __init__(self, addresses: list[str]) -> None:
-        self._stream = stream(addresses)
+    def __init__(self, events: Generator[str]) -> None:
+        self._stream = events
         self._open = True
 
     def __iter__(self) -> Iterator[str]:

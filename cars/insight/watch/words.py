@@ -4,6 +4,7 @@ The log has no values. The timeout tells which of the recipe's entries was store
 and holds each have a different one.
 """
 
+from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
@@ -20,6 +21,19 @@ UNSURE = "row or holds"
 EXPIRED = "expired"
 
 NOUNS = {ROW: "a row", LEASE: "a lease", HOLDS: "holds", OTHER: "another value"}
+# What an event is, and the word for it in the legend of the page.
+MARKS = (
+    ("found", "found"),
+    ("missing", "not found"),
+    ("expired", "expired"),
+    ("claim", "found a lease or holds"),
+    ("lease", "leased"),
+    ("hold", "held"),
+    ("row", "row put"),
+    ("refused", "refused"),
+    ("lost", "removed"),
+)
+OWN = {LEASE: "own lease", HOLDS: "own hold"}
 
 
 def site_prefix() -> str:
@@ -94,46 +108,82 @@ def size(count: int) -> str:
     return "1 byte" if count == 1 else f"{count:,} bytes"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is known of a key's entry: its `state`, when it ends, and who stored it."""
+
+    state: str
+    until: float | None = None
+    connection: int | None = None
+
+
+NOTHING = Known(State.NOTHING)
+
+
 class Describer:
     """Describes lines in the order of the log, and remembers which entry each key has."""
 
     REMEMBERED = 10_000  # keys
 
     def __init__(self) -> None:
-        self._states: dict[str, str] = {}
+        self._known: dict[str, Known] = {}
 
     def describe(self, line: log.Line, key: str) -> dict[str, Any]:
-        """Return what `line` says about `key` (its key without the prefix), for the page."""
+        """Return what `line` says about `key` (its key without the prefix), for the page.
+
+        With the state of the entry after it, and when that ends, in seconds since 1970: None for
+        what isn't known.
+        """
         what, text = self._describe(line, key)
-        return {"time": line.time, "key": key, "what": what, "text": text}
+        known = self._known.get(key)
+        return {
+            "time": line.time,
+            "key": key,
+            "connection": line.connection if isinstance(line, log.Fetch | log.Store) else None,
+            "what": what,
+            "text": text,
+            "state": known.state if known else None,
+            "until": known.until if known else None,
+        }
 
     def _describe(self, line: log.Line, key: str) -> tuple[str, str]:
         if isinstance(line, log.Fetch):
-            return _describe_fetch(line, self._states.get(key))
+            known = self._known.get(key)
+            if not line.found or (known and known.state == State.NOTHING):
+                self._remember(key, None if line.found else NOTHING)
+            return _describe_fetch(line, known)
         if isinstance(line, log.Store):
             state = stored_state(key, line.timeout)
             if line.stored:
-                self._remember(key, state)
+                until = line.time + line.timeout if line.timeout > 0 else None
+                stored = Known(state, until, line.connection)
+                self._remember(key, NOTHING if state == EXPIRED else stored)
             return _describe_store(line, state)
-        self._remember(key, None)
+        self._remember(key, NOTHING)
         if isinstance(line, log.Eviction):
             return "lost", f"evicted to make room ({size(line.size)})"
         return "lost", "deleted"
 
-    def _remember(self, key: str, state: str | None) -> None:
-        self._states.pop(key, None)
-        if state in (ROW, LEASE, HOLDS):
-            self._states[key] = state
-        if len(self._states) > self.REMEMBERED:
-            del self._states[next(iter(self._states))]
+    def _remember(self, key: str, known: Known | None) -> None:
+        self._known.pop(key, None)
+        if known:
+            self._known[key] = known
+        if len(self._known) > self.REMEMBERED:
+            del self._known[next(iter(self._known))]
 
 
-def _describe_fetch(fetch: log.Fetch, state: str | None) -> tuple[str, str]:
-    if fetch.found:
-        what = "claim" if state in (LEASE, HOLDS) else "found"
-        return what, f"fetched: found {NOUNS[state]}" if state else "fetched: found"
-    reason = {"expired": " (expired)", "flushed": " (flushed)"}.get(fetch.status, "")
-    return "missing", f"fetched: not found{reason}"
+def _describe_fetch(fetch: log.Fetch, known: Known | None) -> tuple[str, str]:
+    if not fetch.found:
+        if fetch.status == EXPIRED:
+            return "expired", "fetched: not found (expired)"
+        flushed = " (flushed)" if fetch.status == "flushed" else ""
+        return "missing", f"fetched: not found{flushed}"
+    state = known.state if known else ""
+    if state not in (LEASE, HOLDS):
+        return "found", f"fetched: found {NOUNS[state]}" if state in NOUNS else "fetched: found"
+    if known and known.connection == fetch.connection:
+        return "look", f"looked again: its {OWN[state]} stands"
+    return "claim", f"fetched: found {NOUNS[state]}"
 
 
 def _describe_store(store: log.Store, state: str) -> tuple[str, str]:

@@ -53,7 +53,11 @@ class Command(BaseCommand):
                 with ExitStack() as stack:
                     addresses, cache = self.start_cache(stack)
                     site = servers.site(
-                        listener, DJANGO_DEBUG="on", MEMCACHED_SERVERS=",".join(addresses)
+                        listener,
+                        DJANGO_DEBUG="on",
+                        MEMCACHED_SERVERS=",".join(addresses),
+                        WEB_THREADS="16",  # as in servers.gunicorn
+                        WATCH_FROM_START="on",
                     )
                     gunicorn = stack.enter_context(site)
                     self.tell(host, port, cache)

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import override_settings, tag
 from django.urls import NoReverseMatch, reverse
 
+from cars.insight.watch import recorder
 from cars.lab.servers import has_memcached
 from cars.management.commands.screenshots import BROWSERS
 from cars.models import Car
@@ -210,30 +211,69 @@ class JourneyTests(BrowserTestCase):
 @tag("any-database")
 @skipUnless(settings.MEMCACHED_SERVERS or has_memcached(), "no Memcached to watch")
 class WatchTests(BrowserTestCase):
-    def test_a_save_in_the_admin_appears_on_the_watch_page(self):
-        with self.visitor(self.staff) as watch:
+    def setUp(self):
+        super().setUp()
+        self.enterContext(patch.object(recorder, "UNUSED", 5))  # it ends soon after the test
+
+    def test_a_save_in_one_browser_is_seen_step_by_step_in_another(self):
+        key = self.car.key()
+        with self.visitor(self.staff, viewport={"width": 1280, "height": 800}) as watch:
             watch.goto(reverse("watch:page"))
             expect(watch.locator("#state")).to_contain_text("Watching 1 of 1")
-            expect(watch.locator("#cached")).to_contain_text(self.car.key())
-            watch.goto(f"{reverse('watch:page')}?key={self.car.key()}")
-            expect(watch.locator("#filter")).to_have_value(self.car.key())
-            expect(watch.locator("#state")).to_contain_text("Watching 1 of 1")
-            watch.click("#pause")
-            expect(watch.locator("#state")).to_have_text("Paused.")
-            expect(watch.locator("#pause")).to_have_attribute("aria-pressed", "true")
-            watch.click("#pause")
+            expect(watch.locator("#cached")).to_contain_text(key)
+            watch.check("#announce")
             admin = watch.context.new_page()
             admin.goto(self.change)
             admin.fill("[name=make]", "Lexus")
             admin.click("[name=_save]")
             expect(admin.locator(".messagelist")).to_be_visible()
-            stream = watch.locator("#stream")
-            for text in ("held by a writer", "a row was put"):
-                expect(stream).to_contain_text(text)
-            before = stream.locator("li").count()
+
+            # The key in large, with its deadline; the save as one request, in its lane.
+            expect(watch.locator("#now-key")).to_have_text(key)
+            expect(watch.locator("#now-state")).to_have_text("row")
+            expect(watch.locator("#now-left")).to_contain_text("ends in ")
+            expect(watch.locator(".segment.holds")).to_have_count(1)
+            expect(watch.locator(".bracket.write")).to_contain_text(key)
+            expect(watch.locator(".bracket.write")).to_be_in_viewport()
+            expect(watch.locator(".chip .hold")).to_have_count(1)
+            save = watch.locator(".request.write")
+            expect(save).to_have_count(1)
+            expect(save).to_contain_text("held, put")
+            save.locator("summary").click()
+            expect(save).to_contain_text("held by a writer for up to 10 minutes")
+            expect(watch.locator("#spoken")).to_contain_text("held, put")
+
+            # While paused nothing moves. The nodes stay, so what is unfolded stays so.
+            watch.click("#pause")
+            expect(watch.locator("#state")).to_have_text("Paused.")
+            expect(watch.locator("#pause")).to_have_attribute("aria-pressed", "true")
+            requests = watch.locator(".request").count()
             admin.goto(self.car.get_absolute_url())
             expect(admin.locator("h1")).to_have_text("Lexus Avensis")
-            expect(stream.locator("li").nth(before)).to_be_visible()  # one more
+            watch.wait_for_function("held.length > 0")
+            expect(watch.locator(".request")).to_have_count(requests)
+            watch.click("#pause")
+            expect(watch.locator(".request")).to_have_count(requests + 1)
+            expect(save.locator("details")).to_have_attribute("open", "")
+
+            # One key, with what happened before the page was loaded.
+            admin.goto(self.other.get_absolute_url())
+            expect(watch.locator("#requests")).to_contain_text(self.other.key())
+            watch.goto(f"{reverse('watch:page')}?key={key}")
+            expect(watch.locator(".request.write")).to_have_count(1)
+            expect(watch.locator("#requests")).not_to_contain_text(self.other.key())
+            expect(watch.locator("#now-state")).to_have_text("row")
+
+    def test_marks_differ_in_shape_with_forced_colors_and_the_table_needs_no_script(self):
+        Car.objects.cache(self.car.pk)
+        with self.visitor(self.staff, java_script_enabled=False, forced_colors="active") as page:
+            page.goto(reverse("watch:page"))
+            expect(page.locator("#cached")).to_contain_text(self.car.key())
+            expect(page.locator("#cached")).to_contain_text("row")
+            marks = page.locator("symbol").all()
+            shapes = {mark.get_attribute("id"): mark.inner_html() for mark in marks}
+            del shapes["mark-holds"]  # the same as a hold
+            self.assertEqual(len(set(shapes.values())), len(shapes))
 
 
 @tag("any-database")

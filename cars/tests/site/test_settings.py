@@ -24,6 +24,9 @@ VARIABLES = (
     "DJANGO_PROXIES",
     "METRICS_TOKEN",
     "STATIC_ROOT",
+    "WATCH_FROM_START",
+    "WATCH_PLACES",
+    "WEB_THREADS",
 )
 PRODUCTION = {
     "DJANGO_SECRET_KEY": "long-and-random-" * 4,
@@ -80,6 +83,10 @@ class SettingsTests(SimpleTestCase):
             ("SECURE_PROXY_SSL_HEADER", "DJANGO_PROXIES", "1", ["HTTP_X_FORWARDED_PROTO", "https"]),
             ("MIDDLEWARE[1]", "METRICS_TOKEN", "secret", "carsite.metrics.MetricsMiddleware"),
             ("STATIC_ROOT.as_posix()", "STATIC_ROOT", "/srv/static", "/srv/static"),
+            ("WATCH_PLACES", "WEB_THREADS", "16", 4),
+            ("WATCH_PLACES", "WATCH_PLACES", "1", 1),
+            ("WATCH_PLACES", "WATCH_PLACES", "3", 2),  # at most a quarter of 8 threads
+            ("WATCH_FROM_START", "WATCH_FROM_START", "on", True),
             ("LOGGING['root']['level']", "DJANGO_LOG_LEVEL", "warning", logging.WARNING),
             ("DATABASES['default']['NAME']", "DATABASE_URL", "sqlite:////a/b", "/a/b"),
             ("DATABASES['default']['HOST']", "DATABASE_URL", "postgres://u:p@db/cars", "db"),
@@ -108,6 +115,7 @@ class SettingsTests(SimpleTestCase):
             ("DJANGO_HTTPS", "perhaps"),
             ("DJANGO_HSTS_SECONDS", "1 h"),
             ("DJANGO_PROXIES", "-1"),
+            ("WATCH_PLACES", "many"),
         ):
             with self.subTest(variable, value=value):
                 result = python("manage.py", "check", **{variable: value})

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import socket
+import threading
 from contextlib import closing
 from http.cookiejar import CookieJar
 from unittest import skipUnless
@@ -17,11 +19,12 @@ from django.test import SimpleTestCase, TestCase, override_settings, tag
 from cars.caching.inspection import inspect
 from cars.caching.protocol import hold, withdraw
 from cars.caching.registry import cached_model
-from cars.insight.watch import server, stream, views
+from cars.insight.watch import recorder, server, stream, views
+from cars.insight.watch import servers as watched
 from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import empty_cache, on_servers
-from cars.tests.support.watching import Events, WatchTestCase, close
+from cars.tests.support.watching import PLACES, Events, WatchTestCase, close
 from carsite.toolbar import show_toolbar
 
 from . import test_demo
@@ -36,7 +39,8 @@ class StreamTests(WatchTestCase):
         car.save()
         Car.objects.cache(car.pk)
         hold, row = "held by a writer for up to 10 minutes", "a row was put ("
-        texts = events.texts(car.key(), hold, "fetched: found holds", row, "fetched: found a row")
+        own = "looked again: its own hold stands"
+        texts = events.texts(car.key(), hold, own, row, "fetched: found a row")
         self.assertTrue(any(text.endswith(" bytes, for 1 hour)") for text in texts), texts)
 
     def test_a_miss_shows_as_a_lease_and_a_row(self):
@@ -47,17 +51,36 @@ class StreamTests(WatchTestCase):
         texts = events.texts(car.key(), "a row was put")
         self.assertEqual(texts[0], "fetched: not found")
         self.assertEqual(texts[1], "leased by a reader for 10 seconds")
+        self.assertEqual(texts[2], "looked again: its own lease stands")
+
+    def test_each_event_tells_what_stands_under_the_key_after_it_and_until_when(self):
+        car = Car.objects.create(make="Toyota")
+        empty_cache()
+        events = self.watch()
+        Car.objects.cache(car.pk)
+        lines = events.lines(lambda each: each["what"] == "row")
+        self.assertEqual(
+            [(each["what"], each["state"]) for each in lines if each["key"] == car.key()],
+            [("missing", "nothing"), ("lease", "lease"), ("look", "lease"), ("row", "row")],
+        )
+        self.assertEqual(round(lines[-1]["until"] - lines[-1]["time"]), 3600)
+        self.assertEqual(len({each["connection"] for each in lines}), 1)
+        self.assertEqual(len({each["id"] for each in lines}), len(lines))
+
+    def test_a_page_that_opens_gets_the_last_minutes(self):
+        events = self.watch()
+        cache.set("Car.1", b"x")
+        events.lines(lambda each: each["key"] == "Car.1")
+        later = self.client.get("/watch/events")
+        self.addCleanup(close, later)
+        self.assertTrue(Events(later).lines(lambda each: each["key"] == "Car.1"))
 
     def test_fetches_are_counted_except_those_that_are_part_of_writes(self):
         events = self.watch()
         cache.set("Car.1", b"x")
         cache.get("Car.1")
         cache.get("Car.2")
-        news = {"found": 0, "missing": 0}
-        while sum(news.values()) < 2:
-            data = events.next("log")
-            news = {name: count + data[name] for name, count in news.items()}
-        self.assertEqual(news, {"found": 1, "missing": 1})
+        self.assertEqual(events.fetches(2), (1, 1))
 
     def test_the_looks_of_the_admin_are_not_counted_or_shown(self):
         car = Car.objects.create(make="Toyota")
@@ -65,11 +88,10 @@ class StreamTests(WatchTestCase):
         self.client.get("/admin/cars/car/")
         inspect(car)
         Car.objects.cache(car.pk)
-        data = events.next("log")
-        while not data["found"]:  # the writes before can come first
-            data = events.next("log")
-        self.assertEqual((data["found"], data["missing"]), (1, 0))
-        self.assertEqual([each["key"] for each in data["events"]][-1:], [car.key()])
+        lines = events.lines(lambda each: each["what"] == "found")
+        self.assertEqual(events.fetches(1), (1, 0))
+        self.assertNotIn("looks", " ".join(each["key"] for each in lines))
+        self.assertEqual(lines[-1]["key"], car.key())
 
     def test_keys_of_other_sites_are_not_shown(self):
         events = self.watch()
@@ -85,17 +107,13 @@ class StreamTests(WatchTestCase):
 
     def test_writes_are_shown_first_if_there_are_too_many_events(self):
         events = self.watch()
-        with patch.object(stream, "AT_ONCE", 3):
+        with patch.object(watched, "AT_ONCE", 3):
             cache.set("Car.1", b"x", 3600)
             cache.get_many([f"Car.{n}" for n in range(100)])
-            shown, hidden = [], 0
-            while len(shown) + hidden < 101:  # mostly in one message
-                data = events.next("log")
-                self.assertLessEqual(len(data["events"]), 3)
-                shown += data["events"]
-                hidden += data["more"]
+            shown = events.lines(lambda each: each["what"] == "gap")  # mostly in one message
         self.assertTrue(any("was put" in event["text"] for event in shown))
-        self.assertGreater(hidden, 0)
+        self.assertGreater(shown[-1]["count"], 0)
+        self.assertLessEqual(len(shown), 101)
 
     def test_the_items_have_their_states(self):
         row, held, leased = (Car.objects.create(make=make) for make in "ABC")
@@ -113,7 +131,7 @@ class StreamTests(WatchTestCase):
         )
         for each in cached.values():
             self.assertLess(each["age"], 60)
-            self.assertGreater(each["size"], 50)
+            self.assertGreater(each["left"], 0)
 
     def test_totals_are_those_of_the_server(self):
         before = self.watch().next("totals")["counters"]
@@ -128,6 +146,13 @@ class StreamTests(WatchTestCase):
         with patch.object(stream, "LENGTH", 0):
             names = [name for name, _ in Events(self.client.get("/watch/events"))]
         self.assertEqual(names, ["retry"])
+
+    def test_the_recorder_ends_after_the_last_page(self):
+        self.watch()
+        with patch.object(recorder, "UNUSED", 0):
+            [thread] = [each for each in threading.enumerate() if each.name == "watch"][-1:]
+            thread.join(10)
+        self.assertFalse(thread.is_alive())
 
     def test_headers_forbid_proxies_to_cache_or_buffer_the_stream(self):
         response = self.client.get("/watch/events")
@@ -148,13 +173,13 @@ class StreamTests(WatchTestCase):
 
 class PlacesTests(WatchTestCase):
     def test_the_number_of_streams_is_limited_and_the_next_request_gets_a_reason(self):
-        watching = [self.client.get("/watch/events") for _ in range(views.PLACES)]
+        watching = [self.client.get("/watch/events") for _ in range(PLACES)]
         for response in watching:
             self.addCleanup(close, response)
             self.assertEqual(response.status_code, 200)
         with self.assertLogs("django.request"):
             full = self.client.get("/watch/events")
-        self.assertContains(full, "4 pages are watching already", status_code=503)
+        self.assertContains(full, "3 pages are watching already", status_code=503)
         close(watching[0])  # although it was never read
         again = self.client.get("/watch/events")
         self.addCleanup(close, again)
@@ -164,7 +189,32 @@ class PlacesTests(WatchTestCase):
         response = self.client.get("/watch/events")
         close(response)
         close(response)
-        self.assertEqual(views.places._value, views.PLACES)
+        self.assertEqual(views.places._value, PLACES)
+
+    def test_without_threads_there_is_no_place_and_the_page_says_so(self):
+        for places, threads in ((0, True), (PLACES, False)):
+            self.client.defaults["wsgi.multithread"] = threads
+            with (
+                self.subTest(places=places, threads=threads),
+                override_settings(WATCH_PLACES=places),
+            ):
+                page = self.client.get("/watch/")
+                self.assertContains(page, views.NO_THREADS)
+                self.assertNotContains(page, "watch.js")
+                with self.assertLogs("django.request"):
+                    answer = self.client.get("/watch/events")
+                self.assertContains(answer, views.NO_THREADS, status_code=503)
+
+    def test_a_browser_that_does_not_read_loses_its_place(self):
+        ours, browser = socket.socketpair()
+        self.enterContext(browser)
+        with patch.object(views, "PATIENCE", 0.2), ours:
+            response = self.client.get("/watch/events", **{"gunicorn.socket": ours})
+            with self.assertRaises(TimeoutError):  # a server's: it then closes the response
+                while True:
+                    ours.sendall(b"x" * 100_000)
+            close(response)
+        self.assertEqual(views.places._value, PLACES)
 
 
 class AccessTests(WatchTestCase):

@@ -7,13 +7,15 @@ from unittest.mock import patch
 
 from django.contrib.auth.models import User
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.test import TestCase
+from django.test import TestCase, override_settings
 
 from cars.caching.backends import base
-from cars.insight.watch import stream, views
+from cars.insight.watch import recorder, stream, views
 from cars.lab import servers
 
 from .caches import empty_cache, on_servers
+
+PLACES = 3  # for pages that watch at once
 
 
 class Events:
@@ -22,6 +24,7 @@ class Events:
     def __init__(self, response):
         self.response = response
         self._blocks = iter(response.streaming_content)
+        self.seconds = {0: (0, 0)}  # fetches that found something, and nothing
 
     def __iter__(self):
         """Yield the name and the data of each event; a heartbeat has the name "heartbeat"."""
@@ -32,11 +35,32 @@ class Events:
             elif "retry" in fields:
                 yield "retry", int(fields["retry"])
             else:
-                yield fields["event"], json.loads(fields["data"])
+                data = json.loads(fields["data"])
+                if fields["event"] == "log":
+                    self.seconds |= {second: each for second, *each in data["seconds"]}
+                yield fields["event"], data
 
     def next(self, wanted):
         """Return the data of the next event with the name `wanted`."""
         return next(data for name, data in self if name == wanted)
+
+    def lines(self, is_last):
+        """Return the events of the log until one of which `is_last` is true, with it."""
+        lines = []
+        for name, data in self:
+            for event in data["events"] if name == "log" else []:
+                lines.append(event)
+                if is_last(event):
+                    return lines
+        raise AssertionError(f"the stream has ended: {lines}")
+
+    def fetches(self, count):
+        """Return how many fetches found something, and nothing, as soon as they are `count`."""
+        for _ in self:
+            found, missing = (sum(each) for each in zip(*self.seconds.values(), strict=True))
+            if found + missing >= count:
+                return found, missing
+        raise AssertionError(f"the stream has ended: {self.seconds}")
 
     def texts(self, key, *wanted):
         """Return the log lines of `key` until lines begin with each of `wanted`, in this order."""
@@ -77,8 +101,12 @@ class WatchTestCase(TestCase):
         # The log shows the keys of the site, which have no namespace of a test.
         self.enterContext(patch.object(base, "test_namespace", return_value=""))
         self.client.force_login(self.staff)
-        self.enterContext(patch.multiple(stream, LENGTH=10, OFTEN=0.02, SELDOM=0.2))
-        self.enterContext(patch.object(views, "places", BoundedSemaphore(views.PLACES)))
+        self.client.defaults["wsgi.multithread"] = True
+        self.enterContext(patch.multiple(stream, LENGTH=10))
+        # A recorder ends with its test; its thread needs no database.
+        self.enterContext(patch.multiple(recorder, UNUSED=5, OFTEN=0.02, SECOND=0.2, SELDOM=0.2))
+        self.enterContext(patch.object(views, "places", BoundedSemaphore(PLACES)))
+        self.enterContext(override_settings(WATCH_PLACES=PLACES))
 
     def watch(self):
         """Return the events of a new stream, once it watches all servers."""
