@@ -10,12 +10,13 @@ from pathlib import Path
 from cars.lab import servers
 
 from . import __doc__ as description
-from . import compare, report, run
+from . import compare, docs, report, run
 from .surroundings import surroundings
 from .targets import verdicts
 
 RESULTS = Path(__file__).parent / "results"
 QUICK_ROWS = 10_000
+TESTS = "manage.py test cars.tests.recipe.test_figures"  # they tell which sentences are out of date
 PROGRAMS = ("memcached", "redis-server", "wrk")
 COMPARE_PROGRAMS = ("memcached", "git", "tar")
 
@@ -35,7 +36,15 @@ def main() -> int:
         "--to", type=Path, metavar="FOLDER", help="where to write the results (results/)"
     )
     parser.add_argument("--base", metavar="REVISION", help="only compare with this revision")
+    parser.add_argument(
+        "--again", action="store_true", help="only write the tables of the last run again"
+    )
     options = parser.parse_args()
+    if options.again:
+        samples, about = report.read(RESULTS)
+        report.write(RESULTS, samples, about)
+        docs.write(samples)
+        return 0
     if missing := missing_programs(COMPARE_PROGRAMS if options.base else PROGRAMS):
         names = " ".join(missing)
         parser.error(f"not installed: {names} (Debian: apt install {names})")
@@ -62,6 +71,9 @@ def main() -> int:
         command = ["python", "-m", "benchmarks", *["--quick"] * options.quick, f"--rows={rows}"]
         report.write(folder, samples, surroundings(shlex.join(command), minutes))
         print(f"Written: {', '.join(report.FILES)} in {folder}")
+    if folder == RESULTS:
+        docs.write(samples)
+        print(f"Written: the tables of {', '.join(docs.PAGES)}. Now run the tests: {TESTS}")
     return 0
 
 

@@ -9,6 +9,8 @@ from typing import Any
 from django.core.cache import cache
 from django.db.models import F, Model
 
+from .measures import BATCH
+
 PLAIN = "django.db.models.Manager"
 
 
@@ -46,9 +48,21 @@ class NoCache:
         """Write one car."""
         car.save()
 
+    def create(self, mileage: int) -> Any:
+        """Make one car, whose pk the database chooses."""
+        return self.cars.create(make="Toyota", model="Avensis", year=2009, mileage=mileage)
+
+    def delete(self, car: Model) -> None:
+        """Delete one car."""
+        car.delete()
+
     def update(self, pks: tuple[int, int]) -> None:
         """Write the cars from the first pk to the last, in one statement."""
         self.cars.filter(pk__range=pks).update(mileage=F("mileage") + 1)
+
+    def bulk_update(self, cars: list[Any]) -> None:
+        """Write these cars, a BATCH in one statement."""
+        self.cars.bulk_update(cars, ["mileage"], batch_size=BATCH)
 
 
 class Recipe2009(NoCache):

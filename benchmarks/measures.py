@@ -8,6 +8,8 @@ from typing import Any
 
 HOT = 200  # cars that are cached before each round
 UPDATED = 1000  # cars, the hot ones among them, that one update() writes
+ALL = 10_000  # cars that a large update() writes
+BATCH = 100  # cars in one statement of a bulk_update()
 
 HIT = "a hit"
 SAME_25 = "25 at once, the same again"
@@ -16,7 +18,13 @@ SAME_100 = "100 at once, the same again"
 ANY_100 = "100 at once, any"
 MISS = "a miss"
 SAVE = "a save"
+CREATE = "a create"
+DELETE = "a delete"
 UPDATE = "`update()` of 1,000"
+UPDATE_ALL = "`update()` of 10,000"
+UPDATE_MEMORY = "`update()`: bytes of memory for each row more"
+BULK_UPDATE = "`bulk_update()` of 1,000"
+BULK_SELECTS = "`bulk_update()` of 1,000 in 10 batches: SELECTs"
 SLOWEST = "64 threads on a cold key: the slowest"
 SELECTS = "64 threads on a cold key: SELECTs"
 VALUE = "bytes of a value"
@@ -81,5 +89,15 @@ MEASURES = (
     Measure(ANY_100, lambda pks: ("many", pks.any(100, 10)), for_floors=True),
     Measure(MISS, lambda pks: ("one", pks.cold(20))),
     Measure(SAVE, lambda pks: (pks.some(20),), "time_saves"),
+    Measure(CREATE, lambda pks: (10,), "time_creates"),
+    Measure(DELETE, lambda pks: (10,), "time_deletes"),
     Measure(UPDATE, lambda pks: ("update", [(1, UPDATED)])),
+)
+
+# Apart from the others and after them: it makes every car a cached one.
+BULK_MEASURES = (
+    Measure(UPDATE_ALL, lambda pks: ("update", [(1, ALL)])),
+    Measure(BULK_UPDATE, lambda pks: (UPDATED,), "time_bulk_update"),
+    Measure(BULK_SELECTS, lambda pks: (UPDATED,), "selects_of_bulk_update"),
+    Measure(UPDATE_MEMORY, lambda pks: (UPDATED, ALL), "memory_of_update"),
 )

@@ -1,17 +1,27 @@
-"""Pages per second of the site, with its cache and without, measured by wrk."""
+"""Pages per second of the site: with its cache, without, and with the server away; by wrk."""
 
 import re
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.request import urlopen
 
 from cars.lab import servers
 
+from . import processes
+from .contestants import NoCache, This
+
 PAGES = {"detail": "/cars/1/", "list": "/cars/"}
-APPLICATIONS = {"this": "carsite.wsgi", "no cache": "benchmarks.uncached"}
-CONNECTIONS = 8
+AWAY = "this, server away"
+APPLICATIONS = {
+    This.title: "carsite.wsgi",
+    NoCache.title: "benchmarks.uncached",
+    AWAY: "carsite.wsgi",
+}
+WORKERS, THREADS = 2, 4  # of gunicorn
+CONNECTIONS = WORKERS * THREADS  # of wrk
 
 
 class Sites:
@@ -37,14 +47,32 @@ class Sites:
 
 @contextmanager
 def sites(database_url: str) -> Iterator[Sites]:
-    """Serve the site twice: with its cache, on a Memcached started for it, and without."""
+    """Serve the site three times, by their titles in APPLICATIONS."""
     with ExitStack() as stack:
-        environ = {"DATABASE_URL": database_url}
-        environ["PYTHONWARNINGS"] = "ignore::UserWarning"  # static files were not collected
-        environ["MEMCACHED_SERVERS"] = stack.enter_context(servers.memcached())
+        memcached = stack.enter_context(servers.memcached())
+        away = stack.enter_context(_refusing())
+        environ = {
+            "DATABASE_URL": database_url,
+            "STATIC_ROOT": stack.enter_context(tempfile.TemporaryDirectory()),
+            "DJANGO_LOG_LEVEL": "ERROR",  # each process warns that its server is away
+        }
+        collect = ("collectstatic", "--no-input", "--verbosity", "0")
+        processes.manage(processes.ROOT, database_url, *collect, **environ)
         urls = {}
         for title, application in APPLICATIONS.items():
             listener = socket.create_server(("127.0.0.1", 0))
             urls[title] = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            stack.enter_context(servers.site(listener, application, **environ))
+            command = servers.gunicorn(
+                "--workers", str(WORKERS), "--threads", str(THREADS), application=application
+            )
+            environ["MEMCACHED_SERVERS"] = away if title == AWAY else memcached
+            stack.enter_context(servers.site(listener, command=command, **environ))
         yield Sites(urls)
+
+
+@contextmanager
+def _refusing() -> Iterator[str]:
+    """Yield a host:port that refuses connections, and that no other server can take meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))  # and doesn't listen
+        yield f"127.0.0.1:{bound.getsockname()[1]}"

@@ -20,6 +20,7 @@ ENVIRON = {
     "DJANGO_DEBUG": "off",  # debug stores every query
     "DJANGO_SECRET_KEY": "nothing is signed here",
     "DJANGO_ALLOWED_HOSTS": "localhost,127.0.0.1",
+    "DJANGO_HTTPS": "off",
 }
 
 context = multiprocessing.get_context("spawn")
@@ -71,12 +72,12 @@ def checkout(title: str, folder: Path, database_url: str, server: str) -> Proces
     return Process(_checkout, title, folder, database_url, server)
 
 
-def manage(folder: Path, database_url: str, *command: str) -> None:
+def manage(folder: Path, database_url: str, *command: str, **environ: str) -> None:
     """Run a command of the manage.py in `folder`; raises RuntimeError if it fails."""
     done = subprocess.run(
         # The checks would refuse the cache: without debug it must not be in local memory.
         [sys.executable, folder / "manage.py", *command, "--skip-checks"],
-        env={**os.environ, **ENVIRON, "DATABASE_URL": database_url},
+        env={**os.environ, **ENVIRON, "DATABASE_URL": database_url, **environ},
         stdout=subprocess.DEVNULL,
         check=False,
     )

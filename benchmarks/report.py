@@ -6,14 +6,21 @@ from typing import Any
 
 from . import measures
 from .chart import chart
-from .contestants import CONTESTANTS, This
+from .contestants import CONTESTANTS, NoCache, This
 from .floors import FLOORS
+from .pages import AWAY, THREADS, WORKERS
 from .samples import Samples
 from .targets import verdicts
 
 FILES = ("samples.json", "table.md", "chart.svg")
 
-ROWS = (*(measure.name for measure in measures.MEASURES), measures.SLOWEST, measures.SELECTS)
+ROWS = (
+    *(measure.name for measure in measures.MEASURES),
+    *(measure.name for measure in measures.BULK_MEASURES),
+    measures.SLOWEST,
+    measures.SELECTS,
+)
+COUNTED = (measures.SELECTS, measures.BULK_SELECTS, measures.UPDATE_MEMORY)  # not times
 SIZES = (measures.VALUE, measures.ITEM, measures.MEMORY)
 PAGES = (measures.DETAIL, measures.LIST)
 
@@ -38,13 +45,22 @@ def raw(samples: Samples, about: dict[str, Any]) -> str:
     return f'{head},\n "samples": [\n' + ",\n".join(lines) + "\n ]\n}\n"
 
 
+def read(folder: Path) -> tuple[Samples, dict[str, Any]]:
+    """Return the samples of the file in `folder`, and what it says of their run."""
+    about = json.loads((folder / FILES[0]).read_text(encoding="utf-8"))
+    samples = Samples()
+    for database, measure, contestant, values in about.pop("samples"):
+        samples.add(database, measure, contestant, values)
+    return samples, about
+
+
 def table(samples: Samples, about: dict[str, Any]) -> str:
     """Return everything as Markdown."""
     parts = ["# Results", "", "Made by `make bench`. The next run overwrites them.", ""]
     parts += ["![Times of the contestants](chart.svg)", "", "## Targets, on PostgreSQL", ""]
     parts += ["| | target | measured | reached |", "|---|---|---|---|"]
     for verdict in verdicts(samples):
-        reached = "yes" if verdict.reached else "**no**"
+        reached = "yes" if verdict.reached else "**no**" if verdict.is_measured else ""
         parts.append(
             f"| {verdict.target.text} | {verdict.wanted} | {verdict.measured} | {reached} |"
         )
@@ -56,28 +72,41 @@ def table(samples: Samples, about: dict[str, Any]) -> str:
 def _on(samples: Samples, database: str) -> list[str]:
     contestants, floors = list(CONTESTANTS), list(FLOORS)
     lines = ["Medians. In brackets: how many times the value of this recipe.", ""]
-    lines += _rows(samples, database, ROWS, contestants, duration)
+    lines += rows(samples, database, ROWS, contestants, duration)
     lines += ["", "The floors: the same bytes, got from Memcached and discarded.", ""]
     timed = [measure.name for measure in measures.MEASURES if measure.for_floors]
-    lines += _rows(samples, database, timed, [This.title, *floors], duration)
+    lines += rows(samples, database, timed, [This.title, *floors], duration)
     lines += ["", "The size of a stored Car, in bytes.", ""]
     stored = [title for title, contestant in CONTESTANTS.items() if contestant.server]
-    lines += _rows(samples, database, SIZES, stored, _count)
-    lines += ["", "Pages of the site, served by one gunicorn worker.", ""]
-    lines += _rows(samples, database, PAGES, ["no cache", This.title], _count)
+    lines += rows(samples, database, SIZES, stored, number)
+    if any(name in samples.by_database[database] for name in PAGES):
+        served = f"by {WORKERS} gunicorn workers with {THREADS} threads"
+        lines += ["", f"Pages of the site, served {served}.", ""]
+        lines += rows_of_pages(samples, database)
     among = [name for name in samples.by_database[database] if " among " in name]
     if among:
         lines += ["", "Hits, by the number of rows, all of them cached.", ""]
-        lines += _rows(samples, database, among, ["no cache", This.title], duration)
+        lines += rows(samples, database, among, [NoCache.title, This.title], duration)
     return lines
 
 
-def _rows(
+def rows_of_pages(samples: Samples, database: str) -> list[str]:
+    """Return the table of pages per second, as lines."""
+    return rows(samples, database, PAGES, [NoCache.title, This.title, AWAY], number)
+
+
+def rows(
     samples: Samples, database: str, names: Any, contestants: list[str], show: Any
 ) -> list[str]:
+    """Return a table of those of the measures `names` that were measured, as lines.
+
+    `show` makes a value a text.
+    """
     lines = [f"| | {' | '.join(contestants)} |", "|---" + "|---:" * len(contestants) + "|"]
     for name in names:
-        unit = _count if name == measures.SELECTS else show
+        if name not in samples.by_database[database]:
+            continue
+        unit = number if name in COUNTED else show
         cells = [_cell(samples, database, name, contestant, unit) for contestant in contestants]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
@@ -87,14 +116,12 @@ def _cell(samples: Samples, database: str, measure: str, contestant: str, show: 
     median = samples.median(database, measure, contestant)
     if median is None:
         return ""
-    ratio = samples.ratio(database, measure, contestant, This.title)
     if contestant == This.title:
         return f"**{show(median)}**"
-    return (
-        f"{show(median)} ({ratio:.2g})"
-        if ratio is not None and ratio < 100
-        else f"{show(median)} ({ratio:.0f})"
-    )
+    ratio = samples.ratio(database, measure, contestant, This.title)
+    if ratio is None:
+        return str(show(median))
+    return f"{show(median)} ({ratio:.2g})" if ratio < 100 else f"{show(median)} ({ratio:.0f})"
 
 
 def duration(microseconds: float) -> str:
@@ -104,14 +131,16 @@ def duration(microseconds: float) -> str:
     return f"{microseconds / 1000:.{1 if microseconds < 100_000 else 0}f} ms"
 
 
-def _count(number: float) -> str:
-    return f"{number:,.0f}"
+def number(value: float) -> str:
+    """Return a number without a unit as text."""
+    return f"{value:,.0f}"
 
 
 def _about(about: dict[str, Any]) -> list[str]:
     machine, versions = about["machine"], about["versions"]
     return [
-        f"`{about['command']}` on {about['date']}, in {about['minutes']} minutes.",
+        f"`{about['command']}` on {about['date']}, in {about['minutes']} minutes. Python "
+        f"{versions['Python']}, Django {versions['Django']}, without debug.",
         "",
         "| | |",
         "|---|---|",

@@ -14,13 +14,14 @@ from cars.lab import servers
 from . import measures, pages, processes, sizes
 from .contestants import CONTESTANTS, NoCache, This
 from .floors import FLOORS
-from .measures import MEASURES, Pks, rotated
+from .measures import BULK_MEASURES, MEASURES, Pks, rotated
 from .samples import Samples
 
 FIRST_ROWS = 1000  # cars while sizes and pages are measured: about as many as the site has
-ROWS = 10_000  # cars while the contestants take turns
+ROWS = measures.ALL  # cars while the contestants take turns
 AMONG = (10_000, 100_000, 1_000_000)  # cars while only hits are timed
 THREADS = 64
+COLD = 4  # cold keys that the same threads read, one after the other
 MEMORY = "1024"  # megabytes of each Memcached, so that nothing is evicted
 SERVERS = {"memcached": lambda: servers.memcached("-m", MEMORY), "redis-server": servers.redis}
 
@@ -31,12 +32,13 @@ class Effort:
 
     rounds: int = 30
     stampedes: int = 12
-    passes: int = 4  # of wrk, over all sites and pages
+    bulks: int = 6
+    passes: int = 6  # of wrk, over all sites and pages
     seconds: float = 2  # of each
     blocks: int = 20  # of hits, for each number of rows
 
 
-QUICK = Effort(rounds=2, stampedes=1, passes=1, seconds=1, blocks=2)
+QUICK = Effort(rounds=2, stampedes=1, bulks=1, passes=1, seconds=1, blocks=2)
 
 
 class Run:
@@ -108,18 +110,27 @@ class Run:
     def stampedes(self) -> None:
         """Let many threads read a cold key at once."""
         for number in self._bar(f"{THREADS} threads", self.effort.stampedes):
-            cold = self.pks.cold(1)
+            cold = self.pks.cold(COLD)
             for title in rotated(self.contestants, number):
                 slowest, selects = self.contestants[title].do("stampede", cold, THREADS)
                 self._add(measures.SLOWEST, title, *slowest)
                 self._add(measures.SELECTS, title, *selects)
 
+    def bulks(self) -> None:
+        """Measure the writes of many rows, the contestants in turns; then all cars are cached."""
+        for number in self._bar("many rows", self.effort.bulks):
+            for measure in BULK_MEASURES:
+                arguments = measure.draw(self.pks)
+                for title in rotated(self.contestants, number):
+                    value = self.contestants[title].do(measure.method, *arguments)
+                    self._add(measure.name, title, value)
+
     def pages(self) -> None:
-        """Measure pages per second, with the cache and without."""
+        """Measure pages per second, with the cache, without, and with its server away."""
         with pages.sites(self.url) as sites:
             for number in self._bar("pages", self.effort.passes):
                 for page, measure in (("detail", measures.DETAIL), ("list", measures.LIST)):
-                    for title in rotated(pages.APPLICATIONS, number):
+                    for title in rotated(sites.urls, number):
                         rate = sites.pages_per_second(title, page, self.effort.seconds)
                         self._add(measure, title, rate)
 
@@ -158,6 +169,7 @@ def run(effort: Effort, rows: int, profile: bool = False) -> tuple[Samples, str]
         on.hits_among(FIRST_ROWS)
         on.rounds()
         on.stampedes()
+        on.bulks()
         if profile:
             text = on.profile()
         for among in AMONG:
@@ -166,7 +178,7 @@ def run(effort: Effort, rows: int, profile: bool = False) -> tuple[Samples, str]
     with tempfile.TemporaryDirectory() as folder:
         url = f"sqlite:///{folder}/cars.sqlite3"
         with Run("SQLite", url, effort, samples).running() as on:
-            on.pages()
             on.rounds()
             on.stampedes()
+            on.bulks()
     return samples, text

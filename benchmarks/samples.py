@@ -29,10 +29,10 @@ class Samples:
     def ratio(self, database: str, measure: str, contestant: str, to: str) -> float | None:
         """Return the contestant's ratio to `to`: the median of the ratios of the rounds.
 
-        None if there are no samples.
+        None if one of them has no samples.
         """
-        pairs = zip(
-            self.of(database, measure, contestant), self.of(database, measure, to), strict=True
-        )
-        ratios = [one / other for one, other in pairs if other]
+        ones, others = (self.of(database, measure, name) for name in (contestant, to))
+        if not (ones and others):
+            return None
+        ratios = [one / other for one, other in zip(ones, others, strict=True) if other]
         return median(ratios) if ratios else None

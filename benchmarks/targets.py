@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from . import measures
 from .contestants import Cachalot, Cacheops, NoCache, Recipe2009, This
-from .floors import HashingClient
+from .floors import HashingClient, RawSocket
+from .pages import AWAY
 from .samples import Samples
 
 DATABASE = "PostgreSQL"
@@ -30,6 +31,11 @@ class Verdict:
     ratio: float | None
 
     @property
+    def is_measured(self) -> bool:
+        """Has the run measured it?"""
+        return self.ratio is not None
+
+    @property
     def reached(self) -> bool:
         """Is the target reached?"""
         if self.ratio is None:
@@ -49,7 +55,9 @@ class Verdict:
     @property
     def measured(self) -> str:
         """The ratio in words."""
-        return "not measured" if self.ratio is None else f"{self.ratio:.2f}"
+        if self.ratio is None:
+            return "not measured"
+        return f"{self.ratio:.2f}" if self.ratio < 100 else f"{self.ratio:.0f}"
 
     def __str__(self) -> str:
         answer = "yes" if self.reached else "NO"
@@ -63,22 +71,56 @@ TARGETS = (
         measures.HIT, THIS, HashingClient.title, at_most=1,
     ),
     Target(
-        "25 at once, to `HashClient.get_many` of the same bytes",
-        measures.ANY_25, THIS, HashingClient.title, at_most=1,
+        "a hit, to a bare socket with the same bytes",
+        measures.HIT, THIS, RawSocket.title, at_most=1.6,
     ),
-    Target("25 at once: the ORM, to this", measures.ANY_25, NONE, THIS, at_least=2),
-    Target("100 at once: the ORM, to this", measures.ANY_100, NONE, THIS, at_least=2),
     Target("a hit: cacheops, to this", measures.HIT, Cacheops.title, THIS, at_least=7),
     Target("a hit: cachalot, to this", measures.HIT, Cachalot.title, THIS, at_least=7),
     Target(
-        "memory of a stored Car, to the 2009 recipe's",
-        measures.MEMORY, THIS, Recipe2009.title, at_most=0.25,
+        "25 at once, to `HashClient.get_many` of the same bytes",
+        measures.ANY_25, THIS, HashingClient.title, at_most=0.75,
     ),
-    Target("a save, to a plain one", measures.SAVE, THIS, NONE, at_most=2),
+    Target("25 at once: the ORM, to this", measures.ANY_25, NONE, THIS, at_least=2.7),
+    Target("100 at once: the ORM, to this", measures.ANY_100, NONE, THIS, at_least=2.2),
+    Target("a miss, to `get()`", measures.MISS, THIS, NONE, at_most=1.05),
+    Target("a save, to a plain one", measures.SAVE, THIS, NONE, at_most=2.2),
+    Target("a save, to a plain one: better still", measures.SAVE, THIS, NONE, at_most=2),
+    Target("a create, to a plain one", measures.CREATE, THIS, NONE, at_most=2.2),
+    Target("a delete, to a plain one", measures.DELETE, THIS, NONE, at_most=2.5),
+    Target(
+        "`update()` of 1,000 rows, to Django's",
+        measures.UPDATE, THIS, NONE, at_most=2.5,
+    ),
+    Target(
+        # A pk, its key, and their places in lists and dicts: what is not kept is what stands there.
+        "`update()` of 10,000 rows: bytes of memory for each row more than 1,000",
+        measures.UPDATE_MEMORY, THIS, at_most=250,
+    ),
+    Target(
+        "`bulk_update()` of 1,000 rows, to Django's",
+        measures.BULK_UPDATE, THIS, NONE, at_most=2.5,
+    ),
+    Target(
+        # One for 500 rows, after the COMMIT, and none for each batch.
+        "`bulk_update()` of 1,000 rows in 10 batches: SELECTs",
+        measures.BULK_SELECTS, THIS, at_most=2,
+    ),
     Target("64 threads on a cold key: the most SELECTs", measures.SELECTS, THIS, at_most=1),
     Target(
-        "64 threads on a cold key: the slowest, to the slowest without a cache",
+        "64 threads on a cold key: the slowest, to the slowest of 64 `get()`",
         measures.SLOWEST, THIS, NONE, at_most=1,
+    ),
+    Target(
+        "detail pages, server away: as many as without a cache",
+        measures.DETAIL, AWAY, NONE, at_least=1,
+    ),
+    Target(
+        "list pages, server away: as many as without a cache",
+        measures.LIST, AWAY, NONE, at_least=1,
+    ),
+    Target(
+        "memory of a stored Car, to the 2009 recipe's",
+        measures.MEMORY, THIS, Recipe2009.title, at_most=0.33,
     ),
 )  # fmt: skip
 

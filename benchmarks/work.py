@@ -1,13 +1,15 @@
-"""What a contestant does in its process: read, write, stampede, each timed."""
+"""What a contestant does in its process: read, write, stampede, each measured."""
 
 import cProfile
 import pstats
+import tracemalloc
 from collections.abc import Callable, Iterable
 from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
 from typing import Any
 
+from django.core.management.color import no_style
 from django.db import connection
 
 PROFILED = 30  # functions, those that take the most time
@@ -41,14 +43,77 @@ class Work:
             car.mileage = (car.mileage or 0) + 1
         return self.time("save", cars)
 
+    def time_creates(self, number: int) -> float:
+        """Make so many cars; return the median time of one. They are deleted again."""
+        cars: list[Any] = []
+        times = [_time(lambda n: cars.append(self.contestant.create(n)), n) for n in range(number)]
+        for car in cars:
+            self.contestant.delete(car)
+        self._number_as_before()
+        return median(times)
+
+    def time_deletes(self, number: int) -> float:
+        """Make so many cars, read each and delete each; return the median time of a delete."""
+        made = [self.contestant.create(n) for n in range(number)]
+        time = self.time("delete", [self.contestant.one(car.pk) for car in made])
+        self._number_as_before()
+        return time
+
+    def _number_as_before(self) -> None:
+        """Give the pks of deleted cars to the next ones: there must be no gaps between cars."""
+        reset = connection.ops.sequence_reset_sql(no_style(), [self.contestant.cars.model])
+        with connection.cursor() as cursor:
+            for sql in reset:
+                cursor.execute(sql)
+
+    def time_bulk_update(self, number: int) -> float:
+        """Return the time of a `bulk_update` of the first cars, so many."""
+        return _time(self.contestant.bulk_update, self._changed(number))
+
+    def selects_of_bulk_update(self, number: int) -> int:
+        """Return how many SELECTs a `bulk_update` of the first cars makes."""
+        cars, queries = self._changed(number), []
+
+        def note(execute: Callable, sql: str, *rest: Any) -> Any:
+            queries.append(sql)
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(note):
+            self.contestant.bulk_update(cars)
+        return sum(sql.startswith("SELECT") for sql in queries)
+
+    def _changed(self, number: int) -> list[Any]:
+        cars = list(self.contestant.cars.filter(pk__lte=number))
+        for car in cars:
+            car.mileage = (car.mileage or 0) + 1
+        return cars
+
+    def memory_of_update(self, few: int, many: int) -> float:
+        """Return by how many bytes a row the peak of an `update()` of many is above that of few."""
+        peaks = []
+        for number in (few, many):
+            tracemalloc.start()
+            self.contestant.update((1, number))
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        return round((peaks[1] - peaks[0]) / (many - few))
+
     def stampede(self, pks: list[int], threads: int) -> tuple[list[float], list[int]]:
         """Let all threads read the same cold car at once, one car after the other.
 
-        Returns for each car the time of the slowest thread, and the number of queries of all.
+        Returns for each car the time of the slowest thread, and the number of queries of all. The
+        time of every thread begins when all are ready: until it runs, a thread waits for the
+        interpreter, as a request does.
         """
+        began = 0.0
+
+        def begin() -> None:
+            nonlocal began
+            began = perf_counter()
+
         times: dict[int, list[float]] = {pk: [] for pk in pks}
         queries: dict[int, list[str]] = {pk: [] for pk in pks}
-        barrier = Barrier(threads, timeout=60)
+        barrier = Barrier(threads, begin, timeout=60)
 
         def read() -> None:
             connection.ensure_connection()
@@ -61,7 +126,8 @@ class Work:
 
                 with connection.execute_wrapper(count):
                     barrier.wait()
-                    times[pk].append(_time(self.contestant.one, pk))
+                    self.contestant.one(pk)
+                    times[pk].append((perf_counter() - began) * 1e6)
             connection.close()
 
         self.contestant.one(1)
