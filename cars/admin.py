@@ -14,7 +14,9 @@ from django.contrib.auth.models import Group, User
 from django.db.models import F, QuerySet
 from django.db.models.functions import Round
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from .admin_site import StrictAdmin
 from .caching.entries import State
@@ -70,7 +72,8 @@ class CarAdmin(StrictAdmin):
 
     @admin.display
     def key(self, car: Car) -> str:
-        return car.standing.key
+        key = car.standing.key
+        return format_html('{} (<a href="{}?key={}">watch it</a>)', key, reverse("watch:page"), key)
 
     @admin.display
     def state(self, car: Car) -> str:

@@ -9,8 +9,8 @@ from .models import Car
 
 SORTS = {
     "name": "Name",
-    "-year": "Newest model first",
-    "year": "Oldest model first",
+    "-year": "Newest first",
+    "year": "Oldest first",
     "price": "Cheapest first",
     "-price": "Most expensive first",
     "mileage": "Fewest kilometres first",

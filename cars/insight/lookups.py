@@ -1,8 +1,7 @@
 """Whether the objects of a page came from the cache or from the database."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from time import perf_counter
 
@@ -56,7 +55,6 @@ class Lookups:
     def __init__(self) -> None:
         self._started = perf_counter()
         self._by_key: dict[str, Lookup] = {}
-        self.milliseconds = 0.0  # spent inside `timed()`
         self.steps = Steps()
 
     def record(self, event: events.Event) -> None:
@@ -66,15 +64,6 @@ class Lookups:
             self._by_key.setdefault(event.key, Lookup(event.outcome))
         elif event.outcome == events.FILLED and event.key in self._by_key:
             self._by_key[event.key].filled = True
-
-    @contextmanager
-    def timed(self) -> Iterator[None]:
-        """Add the time that the block takes to `milliseconds`."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            self.milliseconds += (perf_counter() - started) * 1000
 
     def of(self, instance: Model) -> Lookup | None:
         """Return the lookup of `instance`, or None if it wasn't read through the cache."""

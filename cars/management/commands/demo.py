@@ -1,6 +1,7 @@
 """Set the site up and serve it, by one command."""
 
 import errno
+import os
 import signal
 import socket
 from argparse import ArgumentParser
@@ -32,6 +33,8 @@ class Command(BaseCommand):
         "create the account demo / demo, start a Memcached unless MEMCACHED_SERVERS names one."
     )
 
+    pid = 0  # of this process, if it has started a Memcached
+
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="where to listen (%(default)s)")
         parser.add_argument("--port", default=8000, type=int, help="the port (%(default)s)")
@@ -54,6 +57,7 @@ class Command(BaseCommand):
                     addresses, cache = self.start_cache(stack)
                     site = servers.site(
                         listener,
+                        DEMO_PID=str(self.pid),
                         DJANGO_DEBUG="on",
                         MEMCACHED_SERVERS=",".join(addresses),
                         WEB_THREADS="16",  # as in servers.gunicorn
@@ -74,8 +78,11 @@ class Command(BaseCommand):
         if addresses := settings.MEMCACHED_SERVERS:
             return addresses, f"Memcached at {', '.join(addresses)}, from MEMCACHED_SERVERS"
         if servers.has_memcached():
-            address = stack.enter_context(servers.memcached(*MEMCACHED_OPTIONS))
-            return [address], f"Memcached at {address}, which ends with this demo"
+            program = servers.memcached_program(*MEMCACHED_OPTIONS)
+            stack.enter_context(program.running())
+            stop_and_start_on_signals(program)
+            self.pid = os.getpid()
+            return [program.address], f"Memcached at {program.address}, which ends with this demo"
         return [], (
             "this process's memory, since there is no `memcached` on the PATH.\n"
             "          Install one (apt install memcached, brew install memcached) and start again."
@@ -110,6 +117,17 @@ def end_on_signals() -> None:
 
     for each in signals:
         signal.signal(each, end)
+
+
+def stop_and_start_on_signals(program: servers.Program) -> None:
+    """End `program` on SIGUSR1 and start it again on SIGUSR2: the button on /watch/ sends them."""
+
+    def start(number: int, frame: FrameType | None) -> None:
+        program.end()
+        program.start()
+
+    signal.signal(signal.SIGUSR1, lambda number, frame: program.end())
+    signal.signal(signal.SIGUSR2, start)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -1,6 +1,7 @@
 """The pages: what they show and what they do."""
 
 import inspect
+import re
 from html import unescape
 
 from django.contrib.auth.models import Permission, User
@@ -144,6 +145,13 @@ class ListTests(PageCase):
         Car.objects.bulk_create(Car(make=f"Zastava {n:02}") for n in range(30))
         self.assertEqual(len(makes(self.list())), 25)
         self.assertEqual(makes(self.list(page=999))[-1], "Zastava 29")
+
+    def test_the_first_page_of_many_names_the_next_two_and_the_last(self):
+        Car.objects.bulk_create(Car(make=f"Zastava {n:03}") for n in range(250))
+        page = self.list().content.decode()
+        _, _, pages = page.partition('aria-label="Pages"')
+        numbers = re.findall(r"</span>(\d+)</a>|<span>(…)</span>", pages)
+        self.assertEqual(["".join(each) for each in numbers], ["1", "2", "3", "…", "11"])
 
     def test_paging_keeps_search_filter_and_sort(self):
         Car.objects.bulk_create(Car(make="Zastava", body="saloon") for _ in range(30))

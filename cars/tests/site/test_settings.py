@@ -24,6 +24,7 @@ VARIABLES = (
     "DJANGO_PROXIES",
     "METRICS_TOKEN",
     "STATIC_ROOT",
+    "DEMO_PID",
     "WATCH_FROM_START",
     "WATCH_PLACES",
     "WEB_THREADS",
@@ -87,6 +88,7 @@ class SettingsTests(SimpleTestCase):
             ("WATCH_PLACES", "WATCH_PLACES", "1", 1),
             ("WATCH_PLACES", "WATCH_PLACES", "3", 2),  # at most a quarter of 8 threads
             ("WATCH_FROM_START", "WATCH_FROM_START", "on", True),
+            ("DEMO_PID", "DEMO_PID", "123", 123),
             ("LOGGING['root']['level']", "DJANGO_LOG_LEVEL", "warning", logging.WARNING),
             ("DATABASES['default']['NAME']", "DATABASE_URL", "sqlite:////a/b", "/a/b"),
             ("DATABASES['default']['HOST']", "DATABASE_URL", "postgres://u:p@db/cars", "db"),
