@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from cars import documents
 from cars.markdown import Text, render
 
-from . import recorded
+from . import proofs, recorded
 from .picture import picture_of, source_of
 from .runs import Run
 
@@ -80,11 +80,16 @@ def link(target: str) -> str:
     for each in pages():
         if name == each.path.name:
             return reverse("learn:page", args=[each.slug]) + hash_ + anchor
+    if name.endswith(".py") and Path(name).stem in proofs.NAMES:
+        return reverse("learn:proofs", args=[Path(name).stem]) + hash_ + anchor
     return documents.link(target.removeprefix("../"))
 
 
 def include(text: str, target: str, title: str) -> SafeString | None:
-    """Return the picture of a run, or source code, for a link to it that is a paragraph."""
+    """Return the picture of a run, or source code, for a link to it that is a paragraph.
+
+    The title of a link to code is the name of what to show. "folded" lets a run be opened first.
+    """
     path = Path(target)
     if path.suffix == ".json":
         run = recorded.run(path.stem)
@@ -93,7 +98,7 @@ def include(text: str, target: str, title: str) -> SafeString | None:
             "title": text,
             "live": live_url(run),
             "from": "1",
-            "folded": bool(run.without),  # a page shows many of these
+            "folded": title == "folded",
         }
         return SafeString(render_to_string("learn/_recorded.html", context))
     if path.suffix == ".py" and title:

@@ -24,9 +24,14 @@ class Case:
     title: str
     words: str
     summary: str
+    exception: str = ""  # when this site's recipe is allowed to be stale
     postgresql: bool = False  # it needs two open write transactions, which SQLite doesn't have
     compared: bool = True  # whether it is in the grid that compares the recipes
 
+
+LOST = (
+    "The exception is the moment between a COMMIT and its release, if the entry was lost meanwhile."
+)
 
 HERE = Recipe(
     "carsite",
@@ -110,6 +115,19 @@ CASES = {
             "The row is in the cache. A writer calls QuerySet.update(), which sends no signals.",
         ),
         Case(
+            "bulk-read",
+            "A bulk_update() and a read",
+            "bulk read cached",
+            "The row is in the cache. A writer calls bulk_update(), which sends no signals.",
+        ),
+        Case(
+            "raw-sql",
+            "Raw SQL and a read",
+            "raw-told read cached",
+            "The row is in the cache. A writer sends SQL of its own, and calls expire where the "
+            "manager has it.",
+        ),
+        Case(
             "killed-writer",
             "A killed writer",
             "save read killed later cached",
@@ -125,7 +143,24 @@ CASES = {
             "lost-entry",
             "A lost entry",
             "save read read lost cached",
-            "The row is in the cache. The cache can lose it: by eviction, or by a restart.",
+            "The row is in the cache. The cache can lose what stands there, by eviction.",
+            LOST,
+        ),
+        Case(
+            "restarted-server",
+            "A restart of the server",
+            "save read read restart cached",
+            "The row is in the cache. The server can be restarted: all entries are lost, and the "
+            "next call of each gets no answer.",
+            LOST,
+        ),
+        Case(
+            "no-answer",
+            "Calls without an answer",
+            "save read-looked no-answer cached",
+            "The row is in the cache. A call of one of them can get no answer, and those after it.",
+            "The exception is a write that the server has not heard of: until the reader’s process "
+            "looks at what is owed, once a second.",
         ),
         Case(
             "two-transactions",
@@ -149,6 +184,13 @@ CASES = {
             compared=False,
         ),
         Case(
+            "unseen-write",
+            "Raw SQL without expire",
+            "raw read cached",
+            "The row is in the cache. A writer sends SQL of its own, of which no cache is told.",
+            compared=False,
+        ),
+        Case(
             "lost-hold",
             "Two saves and a lost entry",
             "save save lost cached",
@@ -162,10 +204,25 @@ CASES = {
             "A writer loses its connection in the COMMIT, and the COMMIT arrives later.",
             compared=False,
         ),
+        Case(
+            "no-answer-transaction",
+            "No answer in a transaction",
+            "atomic read-looked no-answer cached",
+            "A writer saves in a transaction. A call of one of them can get no answer.",
+            compared=False,
+        ),
+        Case(
+            "no-answer-process",
+            "No answer, and a process that looks",
+            "save look read-looked no-answer cached",
+            "A call can get no answer. Another process looks at what is owed, and withdraws it.",
+            compared=False,
+        ),
     )
 }
 
-# The rules for a server that answers, and the case that shows what goes wrong without each.
+# The rules for a server that answers, and those for one that fails that a short run shows; and the
+# case in which it goes wrong without each.
 RULE_CASES = {
     "hold before COMMIT": "transaction-read",
     "holds are a set": "two-saves",
@@ -175,6 +232,11 @@ RULE_CASES = {
     "compare the token": "save-read",
     "fresh SELECT": "two-saves",
     "unknown outcome: keep the hold": "lost-connection",
+    "once more on a fresh connection": "restarted-server",
+    "owed counts as held": "no-answer",
+    "inserted in the same transaction": "no-answer-transaction",
+    "inserted before the write in autocommit": "no-answer",
+    "withdraw, then delete": "no-answer-process",
 }
 
 
@@ -221,6 +283,28 @@ RUNS = {
     ),
     "set-on-save-update": ("set-on-save", "update-read", "writer to end, reader to end"),
     "update": ("carsite", "update-read", "writer to end, reader to end"),
+    "set-on-save-bulk": ("set-on-save", "bulk-read", "writer to end, reader to end"),
+    "bulk": ("carsite", "bulk-read", "writer to end, reader to end"),
+    "set-on-save-raw": ("set-on-save", "raw-sql", "writer to end, reader to end"),
+    "raw": ("carsite", "raw-sql", "writer to end, reader to end"),
+    "unseen-write": ("carsite", "unseen-write", "writer to end, reader to end"),
+    "no-answer": (
+        "carsite",
+        "no-answer",
+        "silent-writer, silent-writer, writer to UPDATE, reader to end, writer to end",
+    ),
+    "unreachable-server": (
+        "carsite",
+        "no-answer",
+        "reader to SELECT owed, silent-writer, silent-writer, writer to UPDATE, reader to end, "
+        "writer to end",
+    ),
+    "restart": (
+        "carsite",
+        "restarted-server",
+        "writer to UPDATE, restart, reader1 to SELECT, writer to end, reader1 to end, "
+        "reader2 to end",
+    ),
     "lost-entry": (
         "carsite",
         "lost-entry",

@@ -1,38 +1,34 @@
 """Play a run, step by step, on the lab's scheduler. See `cars.learn` for where this may run."""
 
-import linecache
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
-from typing import Any
 
 from cars.caching.entries import EXPIRE, Holds, Lease, Row, Seen, State
 from cars.lab.schedules.actors import Actor
 from cars.lab.schedules.steps import WRITES, Step
-from cars.lab.schedules.world import PlainEntry, Verdict, World
+from cars.lab.schedules.world import FAILS, FAILS_DONE, PlainEntry, Verdict, World
 from cars.lab.walks.determined import determined_world
 from cars.lab.walks.rules import without
 
+from .lines import code_of
 from .runs import Choice, Code, Entry, Frame, Lane, Run, in_words
 from .scenarios import HERE, Scenario
 
-KILL = "kill-"
 FAULTS = {
     "lost": "The cache loses the entry",
     "later": "Time passes: the entry ends",
+    "restart": "The server is restarted",
+}
+# What can happen to a lane, by the world's name for it: the beginning of its id, and what is said.
+# A call without an answer is a step of its lane.
+KILL = "kill"
+OF_A_LANE = {
+    KILL: ("kill-", "is killed"),
+    FAILS: ("silent-", "no answer, not done"),
+    FAILS_DONE: ("silent-done-", "no answer, but done"),
 }
 VISITOR = "visitor"  # who reads once more when all others have ended
 CACHE_CALLS = ("get", "gets", "cas", "add", "set", "delete")
-
-# Modules whose lines are shown beside a step, unless a module of the first group is further in.
-RECIPES = (
-    "cars.recipes.",
-    "cars.caching.protocol",
-    "cars.caching.transactions",
-    "cars.caching.queryset",
-    "cars.lab.walks.rules",
-)
-PROGRAMS = ("cars.lab.schedules.programs",)
 
 
 class NotPossible(ValueError):
@@ -63,10 +59,13 @@ class Stage:
         self.scenario = scenario
         self.world = world
         self.ids: dict[str, str] = {}  # of the lanes, by the names of the actors
-        readers = [actor for actor in world.actors if actor not in world.writers]
-        for kind, actors in (("writer", world.writers), ("reader", readers)):
-            for number, actor in enumerate(actors, 1):
-                self.ids[actor.name] = f"{kind}{number}" if len(actors) > 1 else kind
+        lanes = {actor.name: "reader" for actor in world.actors}
+        lanes |= {actor.name: "writer" for actor in world.writers}
+        lanes |= {name: "process" for name, word in world.words.items() if word == "look"}
+        for kind in ("writer", "reader", "process"):
+            names = [name for name, lane in lanes.items() if lane == kind]
+            for number, name in enumerate(names, 1):
+                self.ids[name] = f"{kind}{number}" if len(names) > 1 else kind
         self.lanes = [Lane(i, _title(i), i.startswith("writer")) for i in self.ids.values()]
         self.lanes.append(Lane(VISITOR, _title(VISITOR), writes=False))
         self.ids[VISITOR] = VISITOR
@@ -104,13 +103,14 @@ class Stage:
         for name in self.world.able:
             if name in FAULTS:
                 yield Choice(name, "", FAULTS[name])
-            elif name.startswith("kill "):
-                lane = self.ids[name[5:]]
-                yield Choice(KILL + lane, _title(lane), "is killed")
             else:
-                pending = self.world.by_name[name].pending
-                assert pending
-                yield Choice(self.ids[name], _title(self.ids[name]), _call(pending))
+                what, _, actor = name.rpartition(" ")
+                lane = self.ids[actor]
+                before, told = OF_A_LANE.get(what, ("", ""))
+                pending = self.world.by_name[actor].pending
+                if what != KILL and pending:
+                    told = f"{_call(pending)}: {told}" if told else _call(pending)
+                yield Choice(before + lane, _title(lane), told)
 
     def take(self, step: str) -> list[Frame]:
         """Take `step`, the id of a choice, and return its frame; BEGIN takes the next one too.
@@ -124,11 +124,12 @@ class Stage:
             able = ", ".join(names) or "none, since the run has ended"
             raise NotPossible(f"The step {step!r} can't be taken here. Possible steps: {able}.")
         name = names[step]
-        if name not in self.world.by_name:
-            call = FAULTS.get(name, "is killed")
-            lane = step.removeprefix(KILL) if step.startswith(KILL) else ""
+        what, _, actor = name.rpartition(" ")
+        if name in FAULTS or what == KILL:
             self.world.take(name)
-            return [self._frame(lane, call, "cache" if not lane else "")]
+            if what == KILL:
+                return [self._frame(self.ids[actor], OF_A_LANE[KILL][1], "")]
+            return [self._frame("", FAULTS[name], "cache")]
         frames = [self._step(name)]
         # PostgreSQL's driver sends BEGIN with the first statement: so that a schedule means the
         # same on each database, it is no step to choose.
@@ -137,11 +138,14 @@ class Stage:
         return frames
 
     def _step(self, name: str) -> Frame:
-        actor = self.world.by_name[name]
-        step, code = actor.pending, _code(actor.stack())
+        what, _, actor_name = name.rpartition(" ")
+        actor = self.world.by_name[actor_name]
+        step, code = actor.pending, code_of(actor.stack())
         assert step
+        is_cut_off = actor.link.broken or actor.link.fails
+        is_silent = bool(what) or (is_cut_off and step.kind in CACHE_CALLS)
         self.world.take(name)
-        return self._frame_of(actor, step, code)
+        return self._frame_of(actor, step, code, is_silent)
 
     def follow(self, script: str) -> tuple[str, ...]:
         """Start again, take the steps that `script` describes, and return them as a schedule.
@@ -176,12 +180,13 @@ class Stage:
         world = self.world
         config = world.connection.settings_dict
         visitor = Actor(VISITOR, 0, config, world.table, world.cache)
+        program = "read-looked" if world.owes else "read"  # who comes later, has looked
         frames = []
         try:
-            visitor.begin(world.case.program("read"), world)
+            visitor.begin(world.case.program(program), world)
             while step := visitor.pending:
                 world.verdict = None
-                code = _code(visitor.stack())
+                code = code_of(visitor.stack())
                 visitor.resume()
                 world._look()
                 frames.append(self._frame_of(visitor, step, code))
@@ -193,12 +198,14 @@ class Stage:
 
     # Frames
 
-    def _frame_of(self, actor: Actor, step: Step, code: Code | None) -> Frame:
+    def _frame_of(
+        self, actor: Actor, step: Step, code: Code | None, is_silent: bool = False
+    ) -> Frame:
         lane = self.ids[actor.name]
         target = "cache" if step.kind in CACHE_CALLS else "database"
         verdict = self.world.verdict or ""
-        sentence = self._sentence(lane, actor.last_read) if verdict else ""
-        result = self._result(actor, step)
+        sentence = self._sentence(lane, actor) if verdict else ""
+        result = "no answer" if is_silent else self._result(actor, step)
         return self._frame(lane, _call(step), target, result, str(verdict), sentence, code)
 
     def _frame(
@@ -231,7 +238,7 @@ class Stage:
             return Entry(str(State.NOTHING))
         if entry.state is State.OTHER:
             return Entry("None")
-        owners = sorted({_title(self.ids[t.rpartition("-")[0]]) for t in entry.tokens})
+        owners = sorted({self._owner(token) for token in entry.tokens})
         return Entry(str(entry.state), entry.number, tuple(owners))
 
     def _result(self, actor: Actor, step: Step) -> str:
@@ -246,6 +253,8 @@ class Stage:
             return in_words(self._entry(self.world.plain(value)))
         if step.kind in ("cas", "add"):
             return "stored" if result else "refused"
+        if step.kind == "SELECT" and step.owed:
+            return self._owed()
         if step.kind == "SELECT":
             seen = self.world.visible_to(actor)
             return "no row" if seen is None else f"row {seen}"
@@ -253,8 +262,15 @@ class Stage:
             return "1 row" if step.rows == 1 else f"{step.rows} rows"
         return ""
 
-    def _sentence(self, lane: str, number: Any) -> str:
-        title, committed = _title(lane), self.world.committed
+    def _owed(self) -> str:
+        owners = sorted({self._owner(token) for token, _ in self.world.records.values()})
+        return f"owed by {' and '.join(owners).lower()}" if owners else "nothing"
+
+    def _owner(self, token: str) -> str:
+        return _title(self.ids[token.rpartition("-")[0]])
+
+    def _sentence(self, lane: str, actor: Actor) -> str:
+        title, committed, number = _title(lane), self.world.committed, actor.last_read
         who = title if title[-1].isdigit() else f"The {title.lower()}"
         if self.world.verdict is Verdict.RIGHT:
             return f"{who} is shown {number}, the committed row."
@@ -263,7 +279,12 @@ class Stage:
         newer = "the row is deleted" if committed is None else f"{committed} is committed"
         text = f"{who} is shown {number}, although {newer}."
         if self.world.verdict is Verdict.EXCUSED:
-            text += " This is a listed exception: the entry was lost while a write was open."
+            why = "the entry was lost while a write was open"
+            if self.world.has_unseen_write():
+                why = "the cache was not told of this write"
+            elif self.world.is_out_of_reach(actor):
+                why = "its process has not looked yet at what is owed"
+            text += f" This is a listed exception: {why}."
         return text
 
 
@@ -286,24 +307,4 @@ def _call(step: Step) -> str:
         if isinstance(step.value, Row):
             return f"{step.kind} row"
         return f"{step.kind} {'None' if step.value is None else f'row {step.value.number}'}"
-    return step.kind
-
-
-def _code(frame: FrameType | None) -> Code | None:
-    """Return the line that makes the call: in a recipe if there is one, else in the program."""
-    program = None
-    while frame:
-        module = frame.f_globals.get("__name__", "")
-        if module.startswith(RECIPES):
-            return _line(module, frame)
-        if program is None and module.startswith(PROGRAMS):
-            program = _line(module, frame)
-        frame = frame.f_back
-    return program
-
-
-def _line(module: str, frame: FrameType) -> Code:
-    """Return the current line of `frame`, and the function that it belongs to."""
-    name, _, _ = frame.f_code.co_qualname.partition(".<locals>")
-    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno)
-    return Code(f"{module}.{name}", line.strip())
+    return str(step)

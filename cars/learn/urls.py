@@ -10,5 +10,6 @@ urlpatterns = [
     path("", views.index, name="index"),
     path("lab/", views.lab, name="lab"),
     path("races/", views.races, name="races"),
+    path("tests/<slug:name>/", views.show_proofs, name="proofs"),
     path("<slug:slug>/", views.page, name="page"),
 ]

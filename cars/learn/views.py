@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from . import pages, recorded
+from . import pages, proofs, recorded
 from .forms import LabForm
 from .lab import Unavailable
 from .lab import lab as process
@@ -44,6 +44,14 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
             "next": everything[after] if after < len(everything) else None,
         },
     )
+
+
+@require_safe
+def show_proofs(request: HttpRequest, name: str) -> HttpResponse:
+    """Show the tests of a file that shows exceptions."""
+    if name not in proofs.NAMES:
+        raise Http404(f"There is no page of the tests {name!r}.")
+    return render(request, "learn/proofs.html", {"name": name, "tests": proofs.of(name)})
 
 
 @require_safe

@@ -85,6 +85,25 @@ def update(model: Cached, actor: Actor) -> None:
     model.objects.filter(pk=PK).update(number=actor.number)
 
 
+def bulk_update(model: Cached, actor: Actor) -> None:
+    """Write the row by `QuerySet.bulk_update()`."""
+    model.objects.bulk_update([model(pk=PK, number=actor.number)], ["number"])
+
+
+def write_raw(model: Cached, actor: Actor) -> None:
+    """Write the row by raw SQL in a transaction, of which the cache isn't told."""
+    with atomic(), actor.connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {actor.table} SET number = {actor.number} WHERE id = {PK}")
+
+
+def write_raw_and_expire(model: Cached, actor: Actor) -> None:
+    """Write the row by raw SQL, and tell the cache, if it is this project's recipe."""
+    with atomic():
+        if hasattr(model.objects, "expire"):
+            model.objects.expire([PK])
+        write_raw(model, actor)
+
+
 def lose_connection_in_commit(model: Cached, actor: Actor) -> None:
     """Lose the connection in the COMMIT, which the server then does anyway."""
     connection = actor.connection
@@ -156,6 +175,9 @@ WRITERS: dict[str, Run] = {
     "insert": insert,
     "delete": delete,
     "update": update,
+    "bulk": bulk_update,
+    "raw": write_raw,
+    "raw-told": write_raw_and_expire,
     "doubt": lose_connection_in_commit,
 }
 READERS: dict[str, Run] = {

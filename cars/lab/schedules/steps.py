@@ -140,13 +140,15 @@ class SteppingMixin(SwapMixin):
         return self.gets_many(swaps)
 
     def add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> bool:
-        return stop(Step("add", value=value), super().add, key, value, *args, **kwargs)
+        add = super().add
+        return stop(Step("add", value=value), link().ask, False, add, key, value, *args, **kwargs)
 
     def set(self, key: str, value: Any, *args: Any, **kwargs: Any) -> None:
-        return stop(Step("set", value=value), super().set, key, value, *args, **kwargs)
+        put = super().set
+        return stop(Step("set", value=value), link().ask, None, put, key, value, *args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> bool:
-        return stop(Step("delete"), super().delete, *args, **kwargs)
+        return stop(Step("delete"), link().ask, False, super().delete, *args, **kwargs)
 
 
 class SteppingLocalMemory(SteppingMixin, LocalMemoryCache):

@@ -37,7 +37,9 @@ def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
 # Choices, followed by the name of an actor: its next call gets no answer, and is not done, or done.
 FAILS = "no answer to"
 FAILS_DONE = "no answer to what was done by"
-SWAP_CALLS = ("gets", "cas")  # which can get no answer
+# Calls that can get no answer: those of this project's recipe, and the writes of the others. A get
+# without an answer is a miss.
+CAN_FAIL = ("gets", "cas", "set", "add", "delete")
 
 
 class Verdict(StrEnum):
@@ -268,7 +270,7 @@ class World:
 
     def can_fail(self, actor: Actor) -> bool:
         """Can the next call of `actor` get no answer? The calls after it can as well."""
-        asks = actor.pending is not None and actor.pending.kind in SWAP_CALLS
+        asks = actor.pending is not None and actor.pending.kind in CAN_FAIL
         silent = actor.name == self.silent or (not self.silent and "no-answer" in self.faults_left)
         return asks and silent and not actor.link.broken and self._can_go_on(actor)
 
@@ -334,9 +336,9 @@ class World:
         step = actor.pending
         if step is None:
             raise ValueError(f"{actor.name} has no step to take")
-        if not how and actor.name == self.silent and step.kind in SWAP_CALLS:
+        if not how and actor.name == self.silent and step.kind in CAN_FAIL:
             self.silent = ""
-        elif actor.link.broken and step.kind in ("get", *SWAP_CALLS):
+        elif actor.link.broken and step.kind in ("get", *CAN_FAIL):
             how = " (the connection is broken)"
         self.steps.append(f"{actor.name}: {step}{how}")
         actor.begun = True
@@ -431,7 +433,7 @@ class World:
             return Verdict.RIGHT
         if number not in self.ever_committed:
             return Verdict.DIRTY
-        if self._has_lost_an_entry() or self._is_out_of_reach(actor):
+        if self.has_unseen_write() or self._has_lost_an_entry() or self.is_out_of_reach(actor):
             return Verdict.EXCUSED
         return Verdict.STALE
 
@@ -439,7 +441,12 @@ class World:
         """Is this the exception "lost entry": a hold was lost before its write was released?"""
         return any(w.lost and w.committed and (w.pending or w.dead) for w in self.writers)
 
-    def _is_out_of_reach(self, actor: Actor) -> bool:
+    def has_unseen_write(self) -> bool:
+        """Is this the exception "unseen write": raw SQL, of which the cache wasn't told?"""
+        raw = any(self.words[w.name] == "raw" and w.committed for w in self.writers)
+        return raw and issubclass(self.case.model, Counted)
+
+    def is_out_of_reach(self, actor: Actor) -> bool:
         """Is this the exception "unreachable server": owed, and `actor` has not looked since?"""
         lost = any(writer.lost for writer in self.writers)
         return Unaware.UNHELD in actor.unaware or (lost and Unaware.UNRELEASED in actor.unaware)
@@ -463,7 +470,7 @@ class World:
         killed = any(a.dead for a in self.actors)
         if not self.entry or self.entry.state is not State.ROW:
             return
-        if self.records:  # the looks to come will withdraw
+        if self.records or self.has_unseen_write():  # the looks to come will withdraw
             return
         if self.entry.number != self.committed and not (killed and self._has_lost_an_entry()):
             what = f"in the cache {self.entry.number}, in the database {self.committed}"

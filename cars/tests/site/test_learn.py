@@ -60,12 +60,28 @@ class TextTests(TestCase):
         shown = {Path(t).stem for path in TEXTS for _, t, _ in LINKS.findall(path.read_text())}
         self.assertLessEqual({*RUNS, *map(without_name, RULE_CASES)}, shown)
 
-    def test_the_last_page_names_every_exception_and_no_other_one(self):
-        rows = re.findall(
-            r"^\| [^|]+ \| (.+) \|$", pages.page("still-stale").path.read_text(), re.M
-        )
-        named = {name.partition(":")[0] for row in rows[1:] for name in row.split(", ")}
-        self.assertEqual(named, {n.lower() for n in exceptions_to_never_stale()})
+    def test_the_last_page_links_every_exception_and_no_other_one_to_its_test(self):
+        text = pages.page("still-stale").path.read_text()
+        tests = {
+            name: " ".join(re.search(r"`(\w+)\.(\w+)`$", told).groups())
+            for name, told in exceptions_to_never_stale().items()
+        }
+        links = re.findall(r"^\[(.+)\]: \S+/(\w+)\.py#(\w+)$", text, re.M)
+        self.assertEqual({name: f"{file} {test}" for name, file, test in links}, tests)
+        rows = re.findall(r"^\| [^|]+ \| (\[.+) \|$", text, re.M)
+        named = [name for row in rows for name in re.findall(r"\[([^\]]+)\]", row)]
+        self.assertEqual(sorted(named), sorted(tests))
+
+    def test_each_link_to_a_test_leads_to_its_code(self):
+        html = pages.page("still-stale").text().html
+        links = re.findall(r'href="(/learn/tests/\w+/)#(\w+)"', html)
+        self.assertEqual(len(links), len(exceptions_to_never_stale()))
+        for url, name in links:
+            with self.subTest(name):
+                page = unescape(self.client.get(url).content.decode())
+                self.assertIn(f'id="{name}"', page)
+                self.assertRegex(page, rf'class {name}\(.*\n +"""The exception ')
+        self.assertEqual(self.client.get("/learn/tests/test_recipe/").status_code, 404)
 
     def test_every_block_of_code_runs(self):
         blocks = [
