@@ -19,6 +19,7 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from .admin_site import StrictAdmin
+from .alphabet import Alphabetical
 from .caching.entries import State
 from .caching.inspection import inspect, inspect_many
 from .insight import writes
@@ -119,7 +120,7 @@ class CarAdmin(StrictAdmin):
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return CarChangeList
 
-    @admin.display(description="car", ordering="make")
+    @admin.display(description="car", ordering=Alphabetical("make"))
     def name(self, car: Car) -> str:
         return str(car)
 

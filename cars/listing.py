@@ -6,6 +6,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, Q, QuerySet
 from django.http import QueryDict
 
+from .alphabet import BY_NAME
 from .forms import FindForm
 from .models import Car
 
@@ -41,10 +42,9 @@ def _pks(chosen: dict[str, Any]) -> QuerySet:
 
 
 def _order(sort: str | None) -> list[Any]:
-    by_name = ["make", "model", "pk"]
     if not sort or sort == "name":
-        return by_name
+        return list(BY_NAME)
     field = F(sort.removeprefix("-"))
     # Cars without a value come last in both directions; databases differ in their default.
     first = field.desc(nulls_last=True) if sort.startswith("-") else field.asc(nulls_last=True)
-    return [first, *by_name]
+    return [first, *BY_NAME]

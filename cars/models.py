@@ -10,6 +10,7 @@ from django.core.validators import (
 from django.db import models
 from django.urls import reverse
 
+from .alphabet import BY_NAME, Alphabetical
 from .caching import CacheManager
 
 FIRST_YEAR = 1886  # of the Benz Patent-Motorwagen
@@ -92,8 +93,10 @@ class Car(models.Model):
     objects = CacheManager()
 
     class Meta:
-        ordering = ["make", "model", "pk"]
-        indexes = [models.Index(fields=["make", "model", "id"], name="car_by_name")]
+        ordering = BY_NAME
+        indexes = [
+            models.Index(Alphabetical("make"), Alphabetical("model"), "id", name="car_by_name")
+        ]
 
     def __str__(self) -> str:
         return f"{self.make} {self.model}".strip()

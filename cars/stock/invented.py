@@ -11,37 +11,37 @@ from random import Random
 from cars.models import Car
 
 from . import files
+from .makes import terms_of
 
 SEED = 2009
 THIS_YEAR = 2026  # fixed; with the current year the drawn numbers would change every January
 
-KM_A_YEAR = 11_000
 YEARS_DRIVEN = 18  # an older car is hardly driven
 LESS_A_YEAR = 0.99  # older cars were driven less each year
-NEW_PRICE = 30_000  # euros
-YEARS_TO_HALF = 5  # until the price is half of what it was
 YEARS_TO_LEAST = 20  # after that the price falls no further
 YEARS_TO_CLASSIC = 30  # after that the price rises
+YEARS_OF_GAIN = 30  # and after these it doesn't any more
 GAIN_A_YEAR = 1.07
 
 
-def draw_terms(random: Random, year: int) -> tuple[int, Decimal]:
-    """Draw the mileage in kilometres and the price in euros of a car built in `year`."""
-    age = max(THIS_YEAR - year, 0)
-    mileage = KM_A_YEAR * (min(age, YEARS_DRIVEN) + random.random()) * LESS_A_YEAR**age
-    price = NEW_PRICE * 0.5 ** (min(age, YEARS_TO_LEAST) / YEARS_TO_HALF)
-    price *= GAIN_A_YEAR ** max(age - YEARS_TO_CLASSIC, 0)
+def draw_terms(random: Random, year: int, make: str = "") -> tuple[int, Decimal]:
+    """Draw the mileage in kilometres and the price in euros of a car of `make` built in `year`."""
+    terms, age = terms_of(make), max(THIS_YEAR - year, 0)
+    mileage = terms.km * (min(age, YEARS_DRIVEN) + random.random()) * LESS_A_YEAR**age
+    price = terms.price * 0.5 ** (min(age, YEARS_TO_LEAST) / terms.years_to_half)
+    price *= GAIN_A_YEAR ** min(max(age - YEARS_TO_CLASSIC, 0), YEARS_OF_GAIN)
     return round(mileage * _spread(random)), _euros(price * _spread(random))
 
 
 def _spread(random: Random) -> float:
-    """Draw a factor from 0.4 to 1.6, most often near 1."""
-    return 0.4 + 0.6 * (random.random() + random.random())
+    """Draw a factor from 0.7 to 1.3, most often near 1."""
+    return 0.7 + 0.3 * (random.random() + random.random())
 
 
 def _euros(price: float) -> Decimal:
-    """Return `price` rounded to tens, as on price tags."""
-    return Decimal(round(price / 10) * 10).quantize(Decimal("0.01"))
+    """Return `price` rounded to two digits and at least to tens, as on price tags."""
+    unit = max(10, 10 ** (len(str(round(price))) - 2))
+    return Decimal(round(price / unit) * unit).quantize(Decimal("0.01"))
 
 
 def shipped_terms(car: Car) -> tuple[int, Decimal]:
@@ -49,7 +49,7 @@ def shipped_terms(car: Car) -> tuple[int, Decimal]:
 
     Each car has a separate generator, so a new car doesn't change the numbers of the others.
     """
-    return draw_terms(Random(f"{SEED} {car.make} {car.model}"), car.year)
+    return draw_terms(Random(f"{SEED} {car.make} {car.model}"), car.year, car.make)
 
 
 def invented_cars(count: int, seed: int = SEED) -> Iterator[Car]:
@@ -62,7 +62,7 @@ def invented_cars(count: int, seed: int = SEED) -> Iterator[Car]:
     for _ in range(count):
         model = models[int(random.random() * len(models))]
         year = min(model.year + int(random.random() * 10), THIS_YEAR)
-        mileage, price = draw_terms(random, year)
+        mileage, price = draw_terms(random, year, model.make)
         yield Car(
             make=model.make,
             model=model.model,

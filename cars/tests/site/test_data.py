@@ -5,7 +5,7 @@ from random import Random
 
 from django.test import SimpleTestCase
 
-from cars.stock import files, invented
+from cars.stock import files, invented, makes
 
 
 class ShippedCarsTests(SimpleTestCase):
@@ -41,6 +41,17 @@ class ShippedCarsTests(SimpleTestCase):
             mileage, price = invented.shipped_terms(car)
             with self.subTest(car=str(car)):
                 self.assertEqual(f"{car.mileage},{car.price}", f"{mileage},{price}")
+
+    def test_prices_and_mileages_fit_the_makes(self):
+        by_make = {}
+        for car in self.cars:
+            by_make.setdefault(car.make, []).append(car)
+        self.assertLessEqual(set(makes._BY_MAKE), set(by_make))
+        cheapest = min(car.price for car in by_make["Bugatti"])
+        self.assertGreater(cheapest, 500_000)
+        self.assertGreater(cheapest, max(car.price for car in by_make["Dacia"]))
+        longest = max(car.mileage for car in by_make["Ferrari"])
+        self.assertLess(longest, max(car.mileage for car in by_make["Toyota"]))
 
 
 class GeneratorTests(SimpleTestCase):

@@ -4,6 +4,7 @@ from datetime import date
 from decimal import Decimal
 
 from django.core.exceptions import ValidationError
+from django.db import connection
 from django.test import TestCase
 
 from cars.models import MOST_KM, Car
@@ -87,6 +88,15 @@ class CarTests(TestCase):
 
     def test_each_car_has_a_url(self):
         self.assertEqual(Car(pk=7, make="Toyota").get_absolute_url(), "/cars/7/")
+
+    def test_the_order_is_alphabetical_without_regard_to_case_and_accents(self):
+        makes = ["Acura", "AMC", "DAF", "De Tomaso", "SEAT", "Škoda", "Smart", "Zeekr"]
+        Car.objects.bulk_create(Car(make=make) for make in reversed(makes))
+        self.assertEqual(list(Car.objects.values_list("make", flat=True)), makes)
+
+    def test_an_index_serves_the_order(self):
+        if connection.vendor == "sqlite":  # others sort a table as small as this
+            self.assertIn("car_by_name", Car.objects.all()[:25].explain())
 
     def test_cars_are_ordered_by_make_model_and_pk(self):
         rows = [("Volvo", "V70"), ("Toyota", "Avensis"), ("Toyota", "Auris"), ("Toyota", "Auris")]
