@@ -6,7 +6,7 @@ from pathlib import Path
 from . import measures, report
 from .contestants import Cachalot, Cacheops, NoCache, This
 from .samples import Samples
-from .targets import DATABASE
+from .targets import DATABASE, missed
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 PAGES = ("performance.md", "comparison.md")
@@ -35,6 +35,8 @@ def with_tables(page: str, samples: Samples) -> str:
     """
     tables = {
         "costs": report.rows(samples, DATABASE, COSTS, TITLES, report.duration),
+        "missed": report.rows_of_targets(missed(samples)),
+        "parts": report.rows_of_parts(samples, DATABASE),
         "pages": report.rows_of_pages(samples, DATABASE),
         "caches": report.rows(
             samples,

@@ -46,6 +46,11 @@ def hit_among(rows: int) -> str:
     return f"a hit among {rows:,} rows"
 
 
+def share_of(measure: str, part: str) -> str:
+    """Return the name of the measure of how much of the time of `measure` goes into `part`."""
+    return f"{measure}, in percent: {part}"
+
+
 class Pks:
     """Draws pks. All contestants of a round get the same ones."""
 
@@ -94,10 +99,12 @@ MEASURES = (
     Measure(UPDATE, lambda pks: ("update", [(1, UPDATED)])),
 )
 
-# Apart from the others and after them: it makes every car a cached one.
+# After the others: they make every car a cached one.
 BULK_MEASURES = (
     Measure(UPDATE_ALL, lambda pks: ("update", [(1, ALL)])),
     Measure(BULK_UPDATE, lambda pks: (UPDATED,), "time_bulk_update"),
+)
+COUNTS = (  # measured once: they are the same each time
     Measure(BULK_SELECTS, lambda pks: (UPDATED,), "selects_of_bulk_update"),
     Measure(UPDATE_MEMORY, lambda pks: (UPDATED, ALL), "memory_of_update"),
 )

@@ -10,13 +10,14 @@ from .contestants import CONTESTANTS, NoCache, This
 from .floors import FLOORS
 from .pages import AWAY, THREADS, WORKERS
 from .samples import Samples
-from .targets import verdicts
+from .targets import Verdict, verdicts
+from .work import PARTS
 
 FILES = ("samples.json", "table.md", "chart.svg")
 
 ROWS = (
     *(measure.name for measure in measures.MEASURES),
-    *(measure.name for measure in measures.BULK_MEASURES),
+    *(measure.name for measure in (*measures.BULK_MEASURES, *measures.COUNTS)),
     measures.SLOWEST,
     measures.SELECTS,
 )
@@ -58,12 +59,7 @@ def table(samples: Samples, about: dict[str, Any]) -> str:
     """Return everything as Markdown."""
     parts = ["# Results", "", "Made by `make bench`. The next run overwrites them.", ""]
     parts += ["![Times of the contestants](chart.svg)", "", "## Targets, on PostgreSQL", ""]
-    parts += ["| | target | measured | reached |", "|---|---|---|---|"]
-    for verdict in verdicts(samples):
-        reached = "yes" if verdict.reached else "**no**" if verdict.is_measured else ""
-        parts.append(
-            f"| {verdict.target.text} | {verdict.wanted} | {verdict.measured} | {reached} |"
-        )
+    parts += rows_of_targets(verdicts(samples))
     for database in samples.by_database:
         parts += ["", f"## On {database}", "", *_on(samples, database)]
     return "\n".join([*parts, "", "## How it was run", "", *_about(about)]) + "\n"
@@ -83,6 +79,9 @@ def _on(samples: Samples, database: str) -> list[str]:
         served = f"by {WORKERS} gunicorn workers with {THREADS} threads"
         lines += ["", f"Pages of the site, served {served}.", ""]
         lines += rows_of_pages(samples, database)
+    if lines_of_parts := rows_of_parts(samples, database):
+        lines += ["", "Where the time of this recipe goes, in percent, by cProfile.", ""]
+        lines += lines_of_parts
     among = [name for name in samples.by_database[database] if " among " in name]
     if among:
         lines += ["", "Hits, by the number of rows, all of them cached.", ""]
@@ -90,9 +89,31 @@ def _on(samples: Samples, database: str) -> list[str]:
     return lines
 
 
+def rows_of_targets(verdicts: list[Verdict]) -> list[str]:
+    """Return the table of targets, as lines."""
+    lines = ["| | target | measured | reached |", "|---|---|---|---|"]
+    for verdict in verdicts:
+        reached = "yes" if verdict.reached else "**no**" if verdict.is_measured else ""
+        cells = [verdict.target.text, verdict.wanted, verdict.measured, reached]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
 def rows_of_pages(samples: Samples, database: str) -> list[str]:
     """Return the table of pages per second, as lines."""
     return rows(samples, database, PAGES, [NoCache.title, This.title, AWAY], number)
+
+
+def rows_of_parts(samples: Samples, database: str) -> list[str]:
+    """Return the table of where the time goes, as lines; none if it was not measured."""
+    names = (measures.HIT, measures.MISS, measures.SAVE)
+    lines = []
+    for part in PARTS:
+        of = [measures.share_of(name, part) for name in names]
+        shares = [samples.median(database, name, This.title) for name in of]
+        if None not in shares:
+            lines.append(f"| {part} | {' | '.join(f'{share:.0f}' for share in shares)} |")
+    return [f"| | {' | '.join(names)} |", "|---|---:|---:|---:|", *lines] if lines else []
 
 
 def rows(

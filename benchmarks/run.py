@@ -14,7 +14,7 @@ from cars.lab import servers
 from . import measures, pages, processes, sizes
 from .contestants import CONTESTANTS, NoCache, This
 from .floors import FLOORS
-from .measures import BULK_MEASURES, MEASURES, Pks, rotated
+from .measures import BULK_MEASURES, COUNTS, MEASURES, Pks, rotated
 from .samples import Samples
 
 FIRST_ROWS = 1000  # cars while sizes and pages are measured: about as many as the site has
@@ -119,7 +119,7 @@ class Run:
     def bulks(self) -> None:
         """Measure the writes of many rows, the contestants in turns; then all cars are cached."""
         for number in self._bar("many rows", self.effort.bulks):
-            for measure in BULK_MEASURES:
+            for measure in (*BULK_MEASURES, *COUNTS) if number == 0 else BULK_MEASURES:
                 arguments = measure.draw(self.pks)
                 for title in rotated(self.contestants, number):
                     value = self.contestants[title].do(measure.method, *arguments)
@@ -146,6 +146,19 @@ class Run:
                 time = self.contestants[title].do("time", "one", drawn)
                 self._add(measures.hit_among(rows), title, time)
 
+    def parts(self) -> None:
+        """Find out where the time of this recipe's hits, misses and saves goes."""
+        process = self.contestants[This.title]
+        process.do("warm", self.pks.hot)
+        parts = {
+            measures.HIT: process.do("parts", "one", self.pks.some(200) * 20),
+            measures.MISS: process.do("parts", "one", self.pks.cold(200)),
+            measures.SAVE: process.do("parts_of_saves", list(self.pks.hot)),
+        }
+        for measure, shares in parts.items():
+            for part, share in shares.items():
+                self._add(measures.share_of(measure, part), This.title, share)
+
     def profile(self) -> str:
         """Return where the time of this recipe's hits and saves goes."""
         process = self.contestants[This.title]
@@ -169,6 +182,7 @@ def run(effort: Effort, rows: int, profile: bool = False) -> tuple[Samples, str]
         on.hits_among(FIRST_ROWS)
         on.rounds()
         on.stampedes()
+        on.parts()
         on.bulks()
         if profile:
             text = on.profile()

@@ -130,6 +130,11 @@ def verdicts(samples: Samples) -> list[Verdict]:
     return [Verdict(target, _measured(samples, target)) for target in TARGETS]
 
 
+def missed(samples: Samples) -> list[Verdict]:
+    """Return the verdicts on the targets that were measured and are not reached."""
+    return [each for each in verdicts(samples) if each.is_measured and not each.reached]
+
+
 def _measured(samples: Samples, target: Target) -> float | None:
     if target.to is None:
         return max(samples.of(DATABASE, target.measure, target.contestant), default=None)

@@ -2,8 +2,10 @@
 
 import cProfile
 import pstats
+import re
 import tracemalloc
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from statistics import median
 from threading import Barrier, Thread
 from time import perf_counter
@@ -13,6 +15,17 @@ from django.core.management.color import no_style
 from django.db import connection
 
 PROFILED = 30  # functions, those that take the most time
+
+# Where time goes, by the file of the function, or by its name if it is one of C.
+REST = "the rest: Python's own functions"
+PARTS = {
+    "waiting for Memcached: `sendall`, `recv`": r"'(sendall|recv)' of '_socket",
+    "its client: `pymemcache`, `cars.caching.backends`": r"/(pymemcache|backends)/.*py$",
+    "packing and unpacking: `msgspec`, `cars.caching.rows`": r"msgspec|/caching/rows/",
+    "the rest of the recipe": r"/caching/",
+    "Django, its driver, and waiting for PostgreSQL": r"/(django|psycopg\w*)/|psycopg",
+    REST: "",
+}
 
 
 class Work:
@@ -146,20 +159,13 @@ class Work:
 
     def profile(self, method: str, arguments: list[Any]) -> str:
         """Return where the time of these calls goes. cProfile makes all of them slower."""
-        call = getattr(self.contestant, method)
-        profiler = cProfile.Profile()
         alone = self.time(method, arguments)
-        with profiler:
-            for argument in arguments:
-                call(argument)
         lines = [f"{alone:.1f} microseconds without the profiler; with it, in microseconds a call:"]
         lines += [f"{'calls':>8} {'own':>8} {'in all':>8}"]
-        functions = pstats.Stats(profiler).strip_dirs().stats.items()
+        functions = self._functions(method, arguments)
         scale = 1e6 / len(arguments)
-        for (file, line, name), (_, calls, own, in_all, _) in sorted(
-            functions, key=lambda function: function[1][2], reverse=True
-        )[:PROFILED]:
-            where = name if file == "~" else f"{name} ({file}:{line})"
+        for (file, line, name), (_, calls, own, in_all, _) in functions[:PROFILED]:
+            where = name if file == "~" else f"{name} ({Path(file).name}:{line})"
             often = calls / len(arguments)
             lines.append(f"{often:8.1f} {own * scale:8.2f} {in_all * scale:8.2f}  {where}")
         return "\n".join(lines) + "\n"
@@ -167,6 +173,31 @@ class Work:
     def profile_saves(self, pks: list[int]) -> str:
         """Return where the time goes when these cars are saved."""
         return self.profile("save", [self.contestant.one(pk) for pk in pks])
+
+    def parts(self, method: str, arguments: list[Any]) -> dict[str, float]:
+        """Return which percentage of the time of these calls goes into each of PARTS."""
+        shares = dict.fromkeys(PARTS, 0.0)
+        functions = self._functions(method, arguments)
+        for (file, _, name), (_, _, own, _, _) in functions:
+            where = name if file == "~" else Path(file).as_posix()
+            part = next((part for part, of in PARTS.items() if re.search(of, where)), REST)
+            shares[part] += own
+        whole = sum(shares.values())
+        return {part: 100 * share / whole for part, share in shares.items()}
+
+    def parts_of_saves(self, pks: list[int]) -> dict[str, float]:
+        """Return the same for saves of these cars."""
+        return self.parts("save", [self.contestant.one(pk) for pk in pks])
+
+    def _functions(self, method: str, arguments: list[Any]) -> list[tuple[Any, Any]]:
+        """Call the method under cProfile; return its functions, the one with most time first."""
+        call = getattr(self.contestant, method)
+        profiler = cProfile.Profile()
+        with profiler:
+            for argument in arguments:
+                call(argument)
+        functions = pstats.Stats(profiler).stats.items()
+        return sorted(functions, key=lambda function: function[1][2], reverse=True)
 
 
 def _time(call: Callable[[Any], Any], argument: Any) -> float:
