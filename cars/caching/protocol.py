@@ -213,12 +213,16 @@ _warned: set[tuple[Any, ...]] = set()
 # Writers
 
 
-def hold(cached: CachedModel, keys: Collection[str], token: str) -> dict[str, Seen]:
+def hold(
+    cached: CachedModel, keys: Collection[str], token: str, are_new: bool = False
+) -> dict[str, Seen]:
     """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
 
     To be called before the COMMIT. Returns what stands now, by key, where the hold is known to
     stand. What is to be done about the other keys is owed: the server didn't answer, or others were
     faster too many times.
+
+    `are_new`: mostly nothing stands under these keys. The look itself puts the hold there.
     """
     # As it is read again, so that a renewal can be told from what it renews.
     deadline = round(time.time() + setting("CACHING_HOLD"), 3)
@@ -231,7 +235,7 @@ def hold(cached: CachedModel, keys: Collection[str], token: str) -> dict[str, Se
         held.update(added)
         return set(added)
 
-    _change(cached, keys, add)
+    _change(cached, keys, add, Holds({token: deadline}) if are_new else None)
     return held
 
 
@@ -288,17 +292,15 @@ def forget(cached: CachedModel, keys: Collection[str]) -> int:
 def add_holds(
     cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
 ) -> dict[str, Seen]:
+    held = {key: at for key, at in seen.items() if _has_hold(at.value, token, deadline)}
     swaps = {}
     for key, at in seen.items():
-        standing = at.value if isinstance(at.value, Holds) else Holds({})
-        holds = standing.plus(token, deadline)
-        swaps[key] = Swap(at, holds, holds.timeout)
+        if key not in held:
+            standing = at.value if isinstance(at.value, Holds) else Holds({})
+            holds = standing.plus(token, deadline)
+            swaps[key] = Swap(at, holds, holds.timeout)
     now = cached.cache.swap_and_look(swaps) if swaps else {}
-    return {
-        key: at
-        for key, at in now.items()
-        if isinstance(at.value, Holds) and at.value.deadlines.get(token) == deadline
-    }
+    return held | {key: at for key, at in now.items() if _has_hold(at.value, token, deadline)}
 
 
 def release_holds(cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]) -> set[str]:
@@ -322,12 +324,22 @@ def remove_holds(cached: CachedModel, token: str, seen: dict[str, Seen]) -> set[
     return done | (seen.keys() - standing.keys())
 
 
-def _look(cached: CachedModel, keys: Collection[str]) -> dict[str, Seen]:
-    """Return what stands under these keys, for a writer."""
+def _look(
+    cached: CachedModel, keys: Collection[str], first: Holds | None = None
+) -> dict[str, Seen]:
+    """Return what stands under these keys, for a writer; `first` is put where nothing stands."""
     started = perf_counter()
-    seen = cached.cache.gets_many(keys)
+    if first:
+        swap = Swap(ABSENT, first, first.timeout)
+        seen = cached.cache.swap_and_look(dict.fromkeys(keys, swap))
+    else:
+        seen = cached.cache.gets_many(keys)
     events.tell(events.LOOKED, cached.model, started, *keys)
     return seen
+
+
+def _has_hold(value: Any, token: str, deadline: float) -> bool:
+    return isinstance(value, Holds) and value.deadlines.get(token) == deadline
 
 
 def _is_only_hold(value: Any, token: str) -> bool:
@@ -350,9 +362,14 @@ def _parts(keys: Collection[str]) -> Iterator[list[str]]:
 
 
 def _change(
-    cached: CachedModel, keys: Collection[str], change: Callable[[dict[str, Seen]], set[str]]
+    cached: CachedModel,
+    keys: Collection[str],
+    change: Callable[[dict[str, Seen]], set[str]],
+    first: Holds | None = None,
 ) -> set[str]:
     """Show `change` what stands under these keys until all are done, TRIES times at most.
+
+    The looks put `first` where nothing stands.
 
     Where the server doesn't answer it is asked once more: a connection that broke, as all do when
     a server is restarted, is a fresh one then. Returns the keys that are not done.
@@ -366,7 +383,7 @@ def _change(
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
         ended: set[str] = set()
         for part in _parts(left):
-            seen = _look(cached, part)
+            seen = _look(cached, part, first)
             silent = {key for key, at in seen.items() if at is NO_ANSWER}
             ended |= change({key: at for key, at in seen.items() if key not in silent})
             failed |= silent & unanswered

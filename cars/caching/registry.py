@@ -132,7 +132,7 @@ def cached_model(
 
 
 _configs: dict[type[Model], Config] = {}
-_families: dict[str, set[type[Model]]] = {}  # by database table: the cached models to be held
+_families: dict[str, list[type[Model]]] = {}  # by database table: the cached models to be held
 
 
 def _name(model: type[Model], config: Config) -> str:
@@ -150,14 +150,11 @@ def register(model: type[Model], config: Config | None) -> None:
     tables = [model._meta.db_table, *(p._meta.db_table for p in model._meta.all_parents)]
     family = {model} if config else set()
     for table in tables:
-        family |= _families.get(table, set())
+        family.update(_families.get(table, ()))
     if not family:
         return
-    for table, members in list(_families.items()):
-        if members & family:
-            tables.append(table)
-    for table in tables:
-        _families[table] = family
+    tables += (table for table, members in _families.items() if family.intersection(members))
+    _families.update(dict.fromkeys(tables, sorted(family, key=lambda member: member._meta.label)))
 
 
 def cached_models() -> KeysView[type[Model]]:
@@ -202,5 +199,4 @@ def written_by(model: type[Model], alias: str) -> list[CachedModel]:
 
 def sharing(model: type[Model]) -> list[type[Model]]:
     """Return the cached models that share their rows with `model`, by their labels' order."""
-    family = _families.get(concrete(model)._meta.db_table, ())
-    return sorted(family, key=lambda member: member._meta.label)
+    return _families.get(concrete(model)._meta.db_table, [])

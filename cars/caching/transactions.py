@@ -49,21 +49,21 @@ class Writer:
         self.owed: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
         self.written: set[type[Model]] = set()
 
-    def hold(self, model: type[Model], pks: Collection[Any]) -> None:
-        """Hold the rows `pks`, which are written through `model`."""
+    def hold(self, model: type[Model], pks: Collection[Any], are_new: bool = False) -> None:
+        """Hold the rows `pks`, which are written through `model`; `are_new`: just created."""
         self.written.add(concrete(model))
         for cached in written_by(model, self.connection.alias):
             keys = cached.known_keys(pks)  # a historical model's pk can have another type
             # Noted first: an interrupt in the middle of the call may leave the hold standing.
             self.held.setdefault(cached, {}).update(keys)
-            self._hold(cached, keys)
+            self._hold(cached, keys, are_new)
 
-    def _hold(self, cached: CachedModel, keys: Keys) -> None:
+    def _hold(self, cached: CachedModel, keys: Keys, are_new: bool = False) -> None:
         """Hold these keys; write down what is owed where the cache doesn't answer."""
         standing = self.standing.setdefault(cached, {})
         for key in keys:
             standing.pop(key, None)  # a renewal without an answer may be anything
-        seen = protocol.hold(cached, keys, self.token)
+        seen = protocol.hold(cached, keys, self.token, are_new)
         self.held_at = perf_counter()
         if len(keys) <= protocol.CHUNK:  # of many rows only the pks are kept
             standing.update(seen)
@@ -292,7 +292,7 @@ def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) 
     if autocommit:
         writer.tell_committed(keys)
     if any(known.keys() - writer.held.get(cached, NOTHING) for cached, known in keys.items()):
-        writer.hold(sender, pks)
+        writer.hold(sender, pks, are_new=True)
     if autocommit:
         writer.release()
 

@@ -59,10 +59,10 @@ def _hold_keeping_what_stands() -> Callable[..., dict[str, Seen]]:
     """Return `protocol.hold`; all that the actor keeps of what it saw is what it returns."""
     hold = protocol.hold
 
-    def call(cached: CachedModel, keys: Keys, token: str) -> dict[str, Seen]:
+    def call(cached: CachedModel, keys: Keys, token: str, are_new: bool = False) -> dict[str, Seen]:
         actor = here.actor
         with actor.forgetting("hold"):
-            standing = hold(cached, keys, token)
+            standing = hold(cached, keys, token, are_new)
         world = actor.world
         if keys.keys() - standing.keys():
             actor.seen.append("failed")

@@ -29,11 +29,14 @@ def _ask_once(stack: ExitStack) -> None:
     change = protocol._change
 
     def change_or_fail(
-        cached: CachedModel, keys: Collection[str], do: Callable[[dict[str, Seen]], set[str]]
+        cached: CachedModel,
+        keys: Collection[str],
+        do: Callable[[dict[str, Seen]], set[str]],
+        first: Holds | None = None,
     ) -> set[str]:
         seen = cached.cache.gets_many(keys)
         silent = {key for key, at in seen.items() if at is NO_ANSWER}
-        return silent | change(cached, set(keys) - silent, do)
+        return silent | change(cached, set(keys) - silent, do, first)
 
     _replace(stack, protocol, _change=change_or_fail)
 

@@ -136,6 +136,17 @@ class WriteCostTests(CostMixin, TransactionTestCase):
     def test_a_create_in_autocommit_is_cheap(self):
         self.assertCheap(lambda instance: type(instance).objects.create(name="b"))
 
+    def test_a_create_in_autocommit_is_two_round_trips_to_the_cache(self):
+        with self.counted() as cost:
+            Plain.objects.create(name="b")
+        self.assertEqual((cost.selects, cost.round_trips), (1, 2))
+
+    def test_a_save_of_a_cached_row_is_three_round_trips_to_the_cache(self):
+        Plain.objects.cache(self.cached.pk)
+        with self.counted() as cost:
+            self.cached.save()
+        self.assertEqual((cost.selects, cost.round_trips), (1, 3))
+
     def test_a_create_in_a_transaction_is_cheap(self):
         def write(instance):
             with transaction.atomic():
