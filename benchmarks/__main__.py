@@ -14,7 +14,6 @@ from . import compare, docs, report, run
 from .surroundings import surroundings
 from .targets import verdicts
 
-RESULTS = Path(__file__).parent / "results"
 QUICK_ROWS = 10_000
 TESTS = "manage.py test cars.tests.recipe.test_figures"  # they tell which sentences are out of date
 PROGRAMS = ("memcached", "redis-server", "wrk")
@@ -41,8 +40,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     if options.again:
-        samples, about = report.read(RESULTS)
-        report.write(RESULTS, samples, about)
+        samples, about = report.read(report.RESULTS)
+        report.write(report.RESULTS, samples, about)
         docs.write(samples)
         return 0
     if missing := missing_programs(COMPARE_PROGRAMS if options.base else PROGRAMS):
@@ -52,7 +51,7 @@ def main() -> int:
         return compare_with(options.base, options.quick)
     effort = run.QUICK if options.quick else run.Effort()
     rows = min(options.rows, QUICK_ROWS) if options.quick else options.rows
-    folder = options.to or (None if options.quick else RESULTS)
+    folder = options.to or (None if options.quick else report.RESULTS)
 
     started = time.monotonic()
     try:
@@ -71,7 +70,7 @@ def main() -> int:
         command = ["python", "-m", "benchmarks", *["--quick"] * options.quick, f"--rows={rows}"]
         report.write(folder, samples, surroundings(shlex.join(command), minutes))
         print(f"Written: {', '.join(report.FILES)} in {folder}")
-    if folder == RESULTS:
+    if folder == report.RESULTS:
         docs.write(samples)
         print(f"Written: the tables of {', '.join(docs.PAGES)}. Now run the tests: {TESTS}")
     return 0

@@ -13,6 +13,7 @@ from .samples import Samples
 from .targets import Verdict, verdicts
 from .work import PARTS
 
+RESULTS = Path(__file__).parent / "results"
 FILES = ("samples.json", "table.md", "chart.svg")
 
 ROWS = (

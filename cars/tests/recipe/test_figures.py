@@ -14,12 +14,11 @@ DOCS = settings.BASE_DIR / "docs"
 
 if (settings.BASE_DIR / "benchmarks").exists():  # the container image has none
     from benchmarks import docs, measures, report
-    from benchmarks.__main__ import RESULTS
     from benchmarks.chart import chart
     from benchmarks.measures import ANY_25, ANY_100, HIT, MISS, SAME_100, SAVE, UPDATE
     from benchmarks.targets import missed
 
-    SAMPLES, ABOUT = report.read(RESULTS)
+    SAMPLES, ABOUT = report.read(report.RESULTS)
     NONE, CACHEOPS, CACHALOT, THIS = "no cache", "cacheops", "cachalot", "this"
     CLIENT, CONNECTING, OLD = "HashClient", "HashClient, connecting", "2009 recipe"
     POSTGRESQL, SQLITE = "PostgreSQL", "SQLite"
@@ -72,9 +71,9 @@ if (settings.BASE_DIR / "benchmarks").exists():  # the container image has none
         def test_the_table_and_the_chart_are_those_of_the_samples_and_the_targets(self):
             again = "run: python -m benchmarks --again"
             self.assertEqual(
-                (RESULTS / "table.md").read_text(), report.table(SAMPLES, ABOUT), again
+                (report.RESULTS / "table.md").read_text(), report.table(SAMPLES, ABOUT), again
             )
-            self.assertEqual((RESULTS / "chart.svg").read_text(), chart(SAMPLES), again)
+            self.assertEqual((report.RESULTS / "chart.svg").read_text(), chart(SAMPLES), again)
 
         def test_the_tables_of_the_pages_are_those_of_the_samples(self):
             again = "run: python -m benchmarks --again"
