@@ -128,6 +128,8 @@ def counters(address: str) -> dict[str, int]:
         return {}
     finally:
         client.close()
+    if not stats:
+        return {}
     names = {
         "found": ["get_hits"],
         "missing": ["get_misses"],

@@ -37,6 +37,7 @@ class Watch:
         """Connect to each server that has no connection, at most every few seconds."""
         for watcher in self._watchers:
             if watcher.open():
+                self._describer.forget()  # a server may have been emptied meanwhile
                 self._selector.register(watcher.socket, EVENT_READ, watcher)
 
     def wait(self, seconds: float) -> None:
@@ -62,7 +63,9 @@ class Watch:
             for line in watcher.log.take(time.monotonic()):
                 if line.key.startswith(self._prefix) and not self._is_look(watcher.address, line):
                     event = self._describer.describe(line, line.key.removeprefix(self._prefix))
-                    event |= {"id": f"{watcher.address} {line.gid}", "server": watcher.address}
+                    # A server that starts again numbers its lines from 1 again.
+                    number = f"{watcher.address} {line.gid} {line.time}"
+                    event |= {"id": number, "server": watcher.address}
                     described.append((isinstance(line, log.Fetch), event))
                     if isinstance(line, log.Fetch):
                         news.found += line.found

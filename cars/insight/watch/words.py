@@ -128,6 +128,10 @@ class Describer:
     def __init__(self) -> None:
         self._known: dict[str, Known] = {}
 
+    def forget(self) -> None:
+        """Forget what each key has."""
+        self._known.clear()
+
     def describe(self, line: log.Line, key: str) -> dict[str, Any]:
         """Return what `line` says about `key` (its key without the prefix), for the page.
 

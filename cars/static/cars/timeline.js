@@ -39,6 +39,7 @@ function label(group) {
 
 class Timeline {
   static PAUSE = 0.5; // seconds without an event, after which a new burst begins
+  static HEAD = 7; // columns that its time takes
   static WIDEST = 120; // columns of a burst
   static MOST = 480; // columns on the page
   static TOP = 2; // rows above the lanes: what stands under the key is in the second
@@ -65,7 +66,7 @@ class Timeline {
     let chip = bracket.runs.get(run);
     if (!chip) {
       burst.columns.push([]);
-      burst.head.style.gridArea = `1 / 1 / auto / ${burst.columns.length + 1}`;
+      burst.head.style.gridArea = `1 / 1 / auto / ${Math.max(burst.columns.length, Timeline.HEAD) + 1}`;
       chip = { column: burst.columns.length, node: element("div", "chip"), count: element("i") };
       chip.node.append(mark(run.what), chip.count);
       chip.node.title = `${clock(event.time)} ${event.key} ${run.text}`;

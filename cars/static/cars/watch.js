@@ -76,14 +76,14 @@ function groupOf(event) {
   let group = current.get(lane);
   const goesOn = group && (event.time - group.last < NEXT || group.claims.get(event.key) > event.time);
   if (!goesOn) {
-    group = { lane, first: event.time, runs: [], keys: new Set(), claims: new Map(), kind: "read" };
+    group = { lane, first: event.time, runs: [], keys: new Set(), claims: new Map(), kind: "reading" };
     current.set(lane, group);
   }
   group.last = event.time;
   group.keys.add(event.key);
   if (event.what === "lease" || event.what === "hold") group.claims.set(event.key, event.until);
   if (event.what === "row" || event.what === "lost") group.claims.delete(event.key);
-  if (event.what === "hold") group.kind = "write";
+  if (event.what === "hold") group.kind = "writing";
   const keys = [...group.keys];
   group.title = keys.length > 1 ? `${number.format(keys.length)} keys` : keys[0];
   return group;
@@ -93,14 +93,14 @@ function add(event) {
   const group = groupOf(event);
   const last = group.runs.at(-1);
   // The same with another key, as on a list, is the same run.
-  const isSame = last && last.what === event.what && last.text === event.text && last.key !== event.key;
+  const isSame = last && last.what === event.what && last.state === event.state && last.key !== event.key;
   const run = isSame ? last : { ...event, count: 0 };
   if (!isSame) group.runs.push(run);
   run.count += 1;
   const isFresh = serverTime() - event.time < FRESH;
   timeline.add(group, run, event, !isSame, isFresh);
   list(group, run, !isSame, isFresh);
-  if (group.kind === "write" && isFresh) unspoken.add(group);
+  if (group.kind === "writing" && isFresh) unspoken.add(group);
 }
 
 // Lines that came too fast to show are an item of the list.
@@ -177,7 +177,7 @@ function showNow() {
   if (at("now").dataset.state !== now.state) {
     at("now").dataset.state = now.state;
     at("now").querySelector(".what .mark").replaceWith(mark(now.state));
-    setText(at("now-state"), now.state === "unknown" ? "not seen yet" : now.state);
+    setText(at("now-state"), now.state === "unknown" ? "not known" : now.state.replaceAll("-", " "));
   }
   at("now-bar").max = now.whole || 1;
   at("now-bar").value = left > 0 ? left : 0;
@@ -246,6 +246,7 @@ function onTotals(totals) {
   if (at("problems").textContent !== lines.map((l) => l.textContent).join("")) {
     at("problems").replaceChildren(...lines);
   }
+  if (failing.length) Object.assign(now, { state: "unknown", until: null });
   const watching = totals.servers.filter((server) => server.watching).length;
   // After each (re)connection the state is unknown until every server has answered or failed.
   if (watching + failing.length < totals.servers.length) return;
@@ -290,9 +291,11 @@ function onCached(cached) {
   if (unknown) text = `Not known: the entries on ${cached.unknown.join(", ")}.`;
   else if (!cached.count) text = "This site has no entries in the cache.";
   setText(at("more"), text);
-  if (now.key === pinned && now.state === "unknown" && !unknown) {
-    const entry = cached.followed;
-    now.state = entry ? entry.state.replaceAll(" ", "-") : "nothing";
+  // What the log hasn't told of the key: since before, or while a server was away.
+  if (now.key && now.state === "unknown" && !unknown) {
+    const entry = cached.followed || cached.items.find((item) => item.key === now.key);
+    if (entry) now.state = entry.state.replaceAll(" ", "-");
+    else if (now.key === pinned || more <= 0) now.state = "nothing";
     if (entry?.left) Object.assign(now, { until: serverTime() + entry.left, whole: entry.left + (entry.age || 0) });
   }
 }

@@ -61,6 +61,9 @@ class ServersTests(WatchTestCase):
             cache.set("Car.1", b"x")
             self.assertEqual(events.next("log")["events"][-1]["key"], "Car.1")
 
+    def test_a_server_that_is_away_has_no_counters(self):
+        self.assertEqual(server.counters("127.0.0.1:1"), {})
+
     def read(self, watcher):
         """Wait for an answer of the server and read it."""
         select([watcher.socket], [], [], 5)
