@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from urllib.request import urlopen
 
 from django.conf import settings
 
 from cars.lab.servers import free_port
+from cars.lab.storm.run import Place
 
 FILES = ("docker-compose.yml", "docker-compose.scale.yml")
 ACCOUNT = "stack"
@@ -128,6 +130,33 @@ class Stack:
         confined = re.compile(r"\S+ true \[ALL\] \[no-new-privileges:true\] [1-9]\d*")
         return [line for line in found.stdout.splitlines() if not confined.fullmatch(line)]
 
+    def address(self, service: str) -> str:
+        """Return the IP address of the container of `service` in its first network."""
+        [container, *_] = self.compose("ps", "--quiet", service).split()
+        form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+        found = subprocess.run(
+            ["docker", "inspect", "--format", form, container],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return found.stdout.split()[0]
+
+    def restart(self, service: str) -> None:
+        """Restart the container of `service`."""
+        self.compose("restart", "--timeout", "1", service)
+
+    @contextmanager
+    def place_of_a_storm(self) -> Iterator[Place]:
+        """Yield PostgreSQL, with a new database, and one Memcached, for a storm of this machine."""
+        self.compose("exec", "-T", "postgres", "createdb", "--username", "carsite", "storm")
+        password = os.environ.get("POSTGRES_PASSWORD", "carsite")
+        yield Place(
+            f"postgres://carsite:{password}@{self.address('postgres')}/storm",
+            f"{self.address('memcached')}:11211",
+            partial(self.restart, "memcached"),
+        )
+
     @contextmanager
     def memcached_stopped(self) -> Iterator[None]:
         """One of the two Memcached servers is stopped."""
@@ -138,7 +167,7 @@ class Stack:
     @contextmanager
     def postgresql_restarted(self) -> Iterator[None]:
         """PostgreSQL is restarted, in the middle of everything."""
-        self.compose("restart", "--timeout", "1", "postgres")
+        self.restart("postgres")
         yield
 
     @contextmanager

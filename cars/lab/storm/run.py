@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from multiprocessing.queues import SimpleQueue
 from multiprocessing.synchronize import Event
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import django
 from django.conf import settings
@@ -29,6 +31,28 @@ ENVIRON = {
     "DJANGO_SECRET_KEY": "nothing is signed here",
     "DJANGO_ALLOWED_HOSTS": "localhost",
 }
+
+
+class Place(NamedTuple):
+    """Where a storm runs: the URL of a database, a Memcached, and what restarts that."""
+
+    database: str
+    memcached: str
+    restart: Callable[[], None]
+
+
+@contextmanager
+def own_servers() -> Iterator[Place]:
+    """Start a PostgreSQL and a Memcached for a storm; raise RuntimeError if one doesn't start."""
+    port = servers.free_port()
+    with servers.postgresql() as url, ExitStack() as memcached:
+        memcached.enter_context(servers.memcached(port=port))
+
+        def restart() -> None:
+            memcached.close()
+            memcached.enter_context(servers.memcached(port=port))
+
+        yield Place(url, f"127.0.0.1:{port}", restart)
 
 
 @dataclass(frozen=True)
@@ -80,11 +104,12 @@ def storm(
     writers: int = 3,
     fills: int = 0,
     quiet: bool = False,
+    at: Callable[[], AbstractContextManager[Place]] = own_servers,
 ) -> Figures:
-    """Start servers and run a storm on them for `seconds`, or longer until there are `fills` fills.
+    """Run a storm on servers for `seconds`, or longer until there are `fills` fills.
 
     `recipe` is "today" or "2009"; `readers` and `writers` are numbers of processes; `quiet` shows
-    no progress. Memcached is restarted after half the time.
+    no progress. Memcached is restarted after half the time. `at` opens the servers.
 
     Raises RuntimeError if a server doesn't start, or a process of the storm ends in an error.
     """
@@ -94,9 +119,8 @@ def storm(
     record = Record(context, ROWS, processes=len(roles) + 1)
     stop = context.Event()
     wrong_reads: SimpleQueue[str] = context.SimpleQueue()
-    port = servers.free_port()
-    with servers.postgresql() as url:
-        environ = ENVIRON | {"DATABASE_URL": url, "MEMCACHED_SERVERS": f"127.0.0.1:{port}"}
+    with at() as place:
+        environ = {"DATABASE_URL": place.database, "MEMCACHED_SERVERS": place.memcached} | ENVIRON
 
         def start(role: str, process: int) -> BaseProcess:
             task = record, recipe, process, seed, stop, wrong_reads
@@ -110,21 +134,18 @@ def storm(
         bar: tqdm[NoReturn] = tqdm(total=seconds, bar_format=form, disable=True if quiet else None)
         try:
             with bar:
-                with servers.memcached(port=port):
-                    _join([start("make", inspector)])
-                    running = [start(role, process) for process, role in enumerate(roles)]
-                    _wait_for_reads(record, running)
-                    _watch(record, running, bar, seconds / 2)
-                    # Every entry is lost between here and the first answer of the new server.
-                    losing = record.losing(inspector, *record.rows)
-                    losing.__enter__()
-                with servers.memcached(port=port):
-                    losing.__exit__(None, None, None)
-                    _watch(record, running, bar, seconds / 2, fills)
-                    stop.set()
-                    _join(running)
-                    while_running = record.total("stale")
-                    _join([start("look_at_rest", inspector)])
+                _join([start("make", inspector)])
+                running = [start(role, process) for process, role in enumerate(roles)]
+                _wait_for_reads(record, running)
+                _watch(record, running, bar, seconds / 2)
+                # Every entry is lost between here and the first answer of the new server.
+                with record.losing(inspector, *record.rows):
+                    place.restart()
+                _watch(record, running, bar, seconds / 2, fills)
+                stop.set()
+                _join(running)
+                while_running = record.total("stale")
+                _join([start("look_at_rest", inspector)])
         finally:
             for child in running:
                 child.kill()

@@ -10,8 +10,11 @@ from django.core.management import BaseCommand, CommandError
 from cars.caching.owed import TOO_OLD
 from cars.lab.stack.containers import FAULTS, Stack, has_engine, running
 from cars.lab.stack.visitors import Record, slow_clients, visitors
+from cars.lab.storm.run import storm
 
 from .demo import end_on_signals
+
+STORM = "storm"
 
 
 class Command(BaseCommand):
@@ -27,7 +30,8 @@ class Command(BaseCommand):
             "faults",
             nargs="*",
             metavar="FAULT",
-            help=f"what fails, one after the other: {', '.join(FAULTS)} (all of them)",
+            help=f"what fails, one after the other: {', '.join(FAULTS)}; or {STORM}: processes of "
+            "this machine read and write on its PostgreSQL and one Memcached (all of them)",
         )
         parser.add_argument(
             "--seconds", type=float, default=15, help="of load for each fault (%(default)s)"
@@ -40,8 +44,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, faults: list[str], seconds: float, bound: float, **options: Any) -> None:
-        if unknown := set(faults) - set(FAULTS):
-            raise CommandError(f"Unknown: {', '.join(unknown)}. There are {', '.join(FAULTS)}.")
+        known = [*FAULTS, STORM]
+        if unknown := set(faults) - set(known):
+            raise CommandError(f"Unknown: {', '.join(unknown)}. There are {', '.join(known)}.")
         if not has_engine():
             raise CommandError("There is no container engine with Compose on this machine.")
         end_on_signals()
@@ -52,7 +57,10 @@ class Command(BaseCommand):
                 if unconfined := stack.unconfined():
                     raise RuntimeError(f"not confined: {', '.join(unconfined)}")
                 self.try_pages(stack)
-                for name in faults or FAULTS:
+                for name in faults or known:
+                    if name == STORM:
+                        is_right &= self.try_storm(stack, seconds)
+                        continue
                     record = self.try_fault(stack, name, seconds)
                     is_right &= record.oldest <= bound and record.counts["hits"] > 0
         except RuntimeError as error:
@@ -83,6 +91,12 @@ class Command(BaseCommand):
             time.sleep(seconds / 3)
         self.say(f"{name}: {record}.")
         return record
+
+    def try_storm(self, stack: Stack, seconds: float) -> bool:
+        """Run a storm on the servers of `stack`; return whether nothing was stale."""
+        figures = storm(seconds, at=stack.place_of_a_storm)
+        self.say(f"{STORM}:\n{figures}")
+        return figures.is_right
 
     def say(self, line: str) -> None:
         self.stdout.write(line)
