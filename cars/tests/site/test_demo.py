@@ -105,7 +105,7 @@ class DemoTests(SimpleTestCase):
         with self.assertRaises(ConnectionRefusedError):
             socket.create_connection(address, timeout=5).close()
 
-    def test_ctrl_c_ends_the_demo_at_once_while_a_browser_is_connected(self):
+    def test_ctrl_c_ends_the_demo_while_a_browser_is_connected(self):
         demo = self.serve(PATH=str(self.temporary))
         self.assertIn("no `memcached` on the PATH", demo.output)
         with closing(demo.get("/cars/1/")):

@@ -210,6 +210,7 @@ class PlacesTests(WatchTestCase):
         self.enterContext(browser)
         with patch.object(views, "PATIENCE", 0.2), ours:
             response = self.client.get("/watch/events", **{"gunicorn.socket": ours})
+            self.assertEqual(ours.gettimeout(), 0.2)
             with self.assertRaises(TimeoutError):  # a server's: it then closes the response
                 while True:
                     ours.sendall(b"x" * 100_000)
@@ -304,7 +305,7 @@ class StoppingTests(SimpleTestCase):
     setUp, start = test_demo.DemoTests.setUp, test_demo.DemoTests.start
     serve = test_demo.DemoTests.serve
 
-    def test_ctrl_c_ends_the_demo_at_once_while_pages_are_watching(self):
+    def test_ctrl_c_ends_the_demo_while_pages_watch_that_have_the_minutes_before(self):
         demo = self.serve()
         root = "http://{}:{}".format(*demo.address)
         browser = build_opener(HTTPCookieProcessor(CookieJar()))
@@ -312,9 +313,13 @@ class StoppingTests(SimpleTestCase):
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
         data = {"csrfmiddlewaretoken": token, "username": "demo", "password": "demo"}
         browser.open(f"{root}/accounts/login/", urlencode(data).encode(), timeout=10).close()
+        browser.open(f"{root}/cars/1/", timeout=10).close()
         watching = [browser.open(f"{root}/watch/events", timeout=10) for _ in range(2)]
         for stream_ in watching:
             self.addCleanup(stream_.close)
             self.assertEqual(stream_.readline(), b"retry: 200\n")
+            # What happened before any page was watching: the demo records from its start.
+            log = next(line for line in stream_ if line.startswith(b'data: {"events"'))
+            self.assertIn(b'"Car.1"', log)
         demo.end(signal.SIGINT)
         self.assertTrue(demo.output.endswith("\n\nStopped.\n"), demo.output)
