@@ -5,8 +5,10 @@ from contextlib import contextmanager
 
 from cars.caching.entries import EXPIRE, Holds, Lease, Row, Seen, State
 from cars.lab.schedules.actors import Actor
+from cars.lab.schedules.scene import PlainEntry
 from cars.lab.schedules.steps import WRITES, Step
-from cars.lab.schedules.world import FAILS, FAILS_DONE, PlainEntry, Verdict, World
+from cars.lab.schedules.verdicts import Verdict
+from cars.lab.schedules.world import FAILS, FAILS_DONE, World
 from cars.lab.walks.determined import determined_world
 from cars.lab.walks.rules import without
 
@@ -188,7 +190,7 @@ class Stage:
                 world.verdict = None
                 code = code_of(visitor.stack())
                 visitor.resume()
-                world._look()
+                world.look()
                 frames.append(self._frame_of(visitor, step, code))
         finally:
             visitor.end()

@@ -3,7 +3,9 @@
 steps     every cache call, every SQL statement on the row, every COMMIT and ROLLBACK
 actors    threads that stop before each step
 programs  what actors run: the kinds of writers and readers, and the cases made of them
-world     one run: which actors can take a step, and what goes wrong
+scene     the row, its entry in the cache, and the actors
+verdicts  what goes wrong
+world     one run: which actors can take a step, and what follows from it
 
 A run patches nothing in its process: each actor is a thread with a separate connection and a
 separate cache, both under the alias "default" in that thread only.

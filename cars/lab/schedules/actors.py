@@ -26,7 +26,8 @@ from cars.caching.selects import Values
 from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Link, Step, SteppingMixin, here, stop
 
 if TYPE_CHECKING:
-    from .world import PlainEntry, World
+    from .scene import PlainEntry
+    from .world import World
 
 STEP_TIMEOUT = 60  # seconds; a step that takes longer is blocked inside the database
 OWED = Owed._meta.db_table
