@@ -219,8 +219,8 @@ def hold(
     """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
 
     To be called before the COMMIT. Returns what stands now, by key, where the hold is known to
-    stand. What is to be done about the other keys is owed: the server didn't answer, or others were
-    faster too many times.
+    stand; ABSENT for each of more than CHUNK keys. What is to be done about the other keys is owed:
+    the server didn't answer, or others were faster too many times.
 
     `are_new`: mostly nothing stands under these keys. The look itself puts the hold there.
     """
@@ -232,7 +232,8 @@ def hold(
         started = perf_counter()
         added = add_holds(cached, token, deadline, seen)
         events.tell(events.HOLD, cached.model, started, *added)
-        held.update(added)
+        # Of many rows, what stands would take more memory than their pks.
+        held.update(added if len(keys) <= CHUNK else dict.fromkeys(added, ABSENT))
         return set(added)
 
     _change(cached, keys, add, Holds({token: deadline}) if are_new else None)

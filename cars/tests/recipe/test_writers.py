@@ -162,6 +162,13 @@ class WriterTests(ClientsTestCase):
         self.release("lost")
         self.assertIsNone(entry_under(self.key))
 
+    def test_of_many_rows_a_hold_does_not_keep_what_stands(self):
+        keys = [CACHED.key(pk) for pk in range(1, 4)]
+        few = protocol.hold(CACHED, keys, "a")
+        self.assertTrue(all(at.value.deadlines.keys() == {"a"} for at in few.values()))
+        with patch.object(protocol, "CHUNK", 2):
+            self.assertEqual(protocol.hold(CACHED, keys, "b"), dict.fromkeys(keys, ABSENT))
+
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
         refused = type("Refused", (), {"gets_many": cache.gets_many, "cas_many": lambda *_: set()})
