@@ -52,7 +52,10 @@ function keyLink(key) {
 // The events, in requests
 
 function onLog(news) {
-  if (paused) return held.push(news);
+  if (paused) {
+    root.dataset.held = held.push(news);
+    return;
+  }
   for (const [second, found, missing] of news.seconds) seconds.set(second, [found, missing]);
   for (const event of news.events) {
     if (seen.has(event.id)) continue;

@@ -1,6 +1,7 @@
 """The site in a real browser: what visitors do, and what every page has to satisfy."""
 
 import os
+import re
 import shutil
 import threading
 import time
@@ -250,7 +251,7 @@ class WatchTests(BrowserTestCase):
             requests = watch.locator(".request").count()
             admin.goto(self.car.get_absolute_url())
             expect(admin.locator("h1")).to_have_text("Lexus Avensis")
-            watch.wait_for_function("held.length > 0")
+            expect(watch.locator("#watch")).to_have_attribute("data-held", re.compile(r"^\d+$"))
             expect(watch.locator(".request")).to_have_count(requests)
             watch.click("#pause")
             expect(watch.locator(".request")).to_have_count(requests + 1)
