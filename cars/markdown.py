@@ -68,7 +68,9 @@ def render(path: Path, link: Link | None = None, include: Include | None = None)
             token.attrSet("class", "number" if "right" in str(style) else "")
         if token.children and link:
             token.children = _linked(token.children, link)
-    markdown.add_render_rule("table_open", lambda *args: '<div class="scroll-x"><table>\n')
+    # A table can be wider than a phone: with the focus on it, the keyboard scrolls it.
+    scrolled = '<div class="scroll-x" tabindex="0" role="group" aria-label="Table"><table>\n'
+    markdown.add_render_rule("table_open", lambda *args: scrolled)
     markdown.add_render_rule("table_close", lambda *args: "</table></div>\n")
     markdown.add_render_rule("fence", _fence)
     html = markdown.renderer.render(kept, markdown.options, {})

@@ -6,6 +6,7 @@ from django.urls import reverse
 from cars.learn import pages, recorded
 from cars.learn.lab import lab
 from cars.tests.site.test_browser import BrowserTestCase
+from cars.tests.site.test_learn_lab import PATIENT
 
 try:
     from axe_playwright_python.sync_playwright import Axe
@@ -26,6 +27,7 @@ class LearnTests(BrowserTestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
+        cls.enterClassContext(PATIENT)
         cls.addClassCleanup(lab.end)
 
     def test_each_page_fits_every_width_and_axe_finds_no_violations_in_light_or_dark(self):
