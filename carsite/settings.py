@@ -30,7 +30,8 @@ try:
     # Pages that may watch at once, in each process: each occupies a thread.
     WATCH_PLACES = min(env.count("WATCH_PLACES", str(WEB_THREADS)), WEB_THREADS // 4)
     WATCH_FROM_START = env.bool("WATCH_FROM_START", False)
-    DEMO_PID = env.count("DEMO_PID", "0")  # of the demo that has started Memcached, else 0
+    # Of the demo that has started Memcached: a button stops it. Never without debug.
+    DEMO_PID = env.count("DEMO_PID", "0") if DEBUG else 0
     LAB = env.bool("LEARN_LAB", DEBUG)  # whether visitors can run schedules, in another process
     LOG_LEVEL = env.log_level("DJANGO_LOG_LEVEL", logging.INFO)
 except EnvError as error:

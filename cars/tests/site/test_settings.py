@@ -88,7 +88,6 @@ class SettingsTests(SimpleTestCase):
             ("WATCH_PLACES", "WATCH_PLACES", "1", 1),
             ("WATCH_PLACES", "WATCH_PLACES", "3", 2),  # at most a quarter of 8 threads
             ("WATCH_FROM_START", "WATCH_FROM_START", "on", True),
-            ("DEMO_PID", "DEMO_PID", "123", 123),
             ("LOGGING['root']['level']", "DJANGO_LOG_LEVEL", "warning", logging.WARNING),
             ("DATABASES['default']['NAME']", "DATABASE_URL", "sqlite:////a/b", "/a/b"),
             ("DATABASES['default']['HOST']", "DATABASE_URL", "postgres://u:p@db/cars", "db"),
@@ -96,6 +95,11 @@ class SettingsTests(SimpleTestCase):
             with self.subTest(variable, value=value):
                 found = self.read(f"s.{setting}", **{**PRODUCTION, variable: value})
                 self.assertEqual(found, expected)
+
+    def test_the_process_of_the_demo_is_known_with_debug_only(self):
+        for debug, expected in (("on", 123), ("off", 0)):
+            environ = {**PRODUCTION, "DJANGO_DEBUG": debug, "DEMO_PID": "123"}
+            self.assertEqual(self.read("s.DEMO_PID", **environ), expected)
 
     def test_an_invalid_value_gives_one_line_that_names_its_variable(self):
         for variable, value in (
