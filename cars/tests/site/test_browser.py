@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from contextlib import contextmanager
+from threading import BoundedSemaphore
 from unittest import skipUnless
 from unittest.mock import patch
 
@@ -16,7 +17,7 @@ from django.db import connection
 from django.test import override_settings, tag
 from django.urls import NoReverseMatch, reverse
 
-from cars.insight.watch import recorder
+from cars.insight.watch import recorder, views
 from cars.lab.servers import has_memcached
 from cars.management.commands.screenshots import BROWSERS
 from cars.models import Car
@@ -215,6 +216,8 @@ class WatchTests(BrowserTestCase):
     def setUp(self):
         super().setUp()
         self.enterContext(patch.object(recorder, "UNUSED", 5))  # it ends soon after the test
+        # The stream of a page that was left keeps its place until the server notices.
+        self.enterContext(patch.object(views, "places", BoundedSemaphore(10)))
 
     def test_a_save_in_one_browser_is_seen_step_by_step_in_another(self):
         key = self.car.key()
