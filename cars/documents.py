@@ -7,7 +7,7 @@ from pathlib import Path
 from django.conf import settings
 from django.urls import reverse
 
-from .markdown import Text, render
+from .markdown import SITE, Text, render
 
 FOLDER: Path = settings.BASE_DIR / "docs"
 
@@ -33,6 +33,8 @@ def link(target: str) -> str:
         return reverse("document", args=[path.stem]) + hash_ + anchor
     if tutorial := re.fullmatch(r"learn/\d\d-([\w-]+)\.md", name):
         return reverse("learn:page", args=[tutorial[1]]) + hash_ + anchor
+    if target.startswith(SITE):
+        return "/" + target.removeprefix(SITE)
     if "://" in target or target.startswith("#"):
         return target
     return ""

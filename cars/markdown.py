@@ -15,6 +15,9 @@ from django.utils.safestring import SafeString, mark_safe
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+COMMENT = re.compile(r"^<!--.*?-->\n", re.M)
+SITE = "http://127.0.0.1:8000/"  # how the texts write the address of this site
+
 # Called with the target of a link or an image in a text; returns its URL on the site, or "" if
 # only its text is to be shown.
 Link = Callable[[str], str]
@@ -39,7 +42,7 @@ def slug(heading: str) -> str:
 def render(path: Path, link: Link | None = None, include: Include | None = None) -> Text:
     """Return the text of the Markdown file at `path`; raise FileNotFoundError if there is none."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    tokens = markdown.parse(path.read_text())
+    tokens = markdown.parse(COMMENT.sub("", path.read_text()))
     title = ""
     kept: list[Token] = []
     position = 0
@@ -54,6 +57,9 @@ def render(path: Path, link: Link | None = None, include: Include | None = None)
             token.attrSet("id", slug(_plain(inline)))
         if inline and include and (html := _included(inline, include)) is not None:
             kept.append(Token("html_block", "", 0, content=html))
+            position += 3
+            continue
+        if inline and link and _is_lost_picture(inline, link):
             position += 3
             continue
         kept.append(token)
@@ -94,6 +100,14 @@ def _linked(children: list[Token], link: Link) -> list[Token]:
         if not (dropped and child.type in ("link_open", "link_close")):
             kept.append(child)
     return kept
+
+
+def _is_lost_picture(inline: Token, link: Link) -> bool:
+    """Is this a paragraph of images only, none of which is on the site?"""
+    pictures = [child for child in inline.children or () if child.type != "softbreak"]
+    return bool(pictures) and all(
+        child.type == "image" and not link(str(child.attrGet("src"))) for child in pictures
+    )
 
 
 def _plain(inline: Token) -> str:

@@ -17,8 +17,8 @@ from .steps import RESULTS, Steps, result_of
 EXPLANATIONS = {
     events.HIT: "read from the cache",
     events.MISS: "read from the database",
-    events.HELD: "read from the database, because a writer holds it",
-    events.WAITED: "read from the cache, after another reader’s fill",
+    events.HELD: "read from the database, because a writer holds it or owes a withdrawal",
+    events.WAITED: "read from the cache at a second look, filled meanwhile",
     events.GIVEN_UP: "read from the database, because another reader’s fill took too long",
     events.NO_ANSWER: "read from the database: the cache does not answer",
 }

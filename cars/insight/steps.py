@@ -17,7 +17,7 @@ WORDS = {
     events.LOOKED: (CACHE, "get", "no row"),
     events.MISS: (CACHE, "take the lease", "leased: a miss"),
     events.HELD: (CACHE, "take the lease", "held by a writer"),
-    events.WAITED: (CACHE, "wait for another reader", "the row: it has filled it"),
+    events.WAITED: (CACHE, "look again", "the row: filled meanwhile"),
     events.GIVEN_UP: (CACHE, "wait for another reader", "no row in time"),
     events.NO_ANSWER: (CACHE, "take the lease", "the cache does not answer"),
     events.SELECTED: (DATABASE, "SELECT", "the row as it is now"),
@@ -30,6 +30,7 @@ WORDS = {
     events.REFUSED: (CACHE, "try 20 times", "refused: others changed the entry"),
 }
 LOOK_OF_A_WRITER = (CACHE, "look", "what stands there")
+UNASKED = (CACHE, "not asked", "held by this transaction, or owed")
 NO_ANSWER = "no answer"  # to a look
 # What follows a look that the cache did not answer.
 AFTER_NO_ANSWER = (events.NO_ANSWER, events.COMMITTED, events.OWED)
@@ -59,10 +60,13 @@ class Step:
     share: float = 0  # its time, in percent of that
     of_a_writer: bool = False
     unanswered: bool = False
+    unasked: bool = False
     same_keys: bool = False  # as the step before
 
     @property
     def _words(self) -> tuple[str, str, str]:
+        if self.unasked:
+            return UNASKED
         looks = self.of_a_writer and self.outcome == events.LOOKED
         return LOOK_OF_A_WRITER if looks else WORDS[self.outcome]
 
@@ -126,7 +130,10 @@ class Steps:
             if step.outcome == event.outcome:
                 step.keys.append(event.key)
                 return
-        self._steps.append(Step(event.outcome, event.started, event.seconds, [event.key]))
+        step = Step(event.outcome, event.started, event.seconds, [event.key])
+        looked = self._steps and self._steps[-1].outcome == events.LOOKED
+        step.unasked = event.outcome == events.HELD and not looked
+        self._steps.append(step)
 
     def __iter__(self) -> Iterator[Step]:
         """Yield the steps, each with its place in the whole."""
@@ -185,7 +192,8 @@ class Steps:
     @property
     def trips(self) -> int:
         """The number of round trips to the cache."""
-        return len({s.started for s in self._steps if WORDS[s.outcome][0] == CACHE})
+        asked = (step for step in self._steps if not step.unasked)
+        return len({step.started for step in asked if WORDS[step.outcome][0] == CACHE})
 
     @property
     def milliseconds(self) -> float:

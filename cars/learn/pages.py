@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from cars import documents
-from cars.markdown import Text, render
+from cars.markdown import SITE, Text, render
 
 from . import proofs, recorded
 from .picture import picture_of, source_of
@@ -17,7 +17,6 @@ from .runs import Run
 
 FOLDER: Path = settings.BASE_DIR / "docs" / "learn"
 INDEX = "README"
-SITE = "http://127.0.0.1:8000/"  # how the texts write the address of this site
 
 # In their order. The first word of a file's name is its number.
 PAGES = (

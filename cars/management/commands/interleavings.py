@@ -54,7 +54,8 @@ class Command(BaseCommand):
             ]
             wrong = [name for name in names if self.walk(name, **options)]
         if wrong:
-            raise CommandError(f"Something is wrong in: {'; '.join(wrong)}")
+            found = f"Without {rule!r}, as expected, something" if rule else "Something"
+            raise CommandError(f"{found} is wrong in: {'; '.join(wrong)}")
 
     def walk(self, name: str, **options: Any) -> bool:
         """Walk the case `name`, print what was found, and return whether anything is wrong."""

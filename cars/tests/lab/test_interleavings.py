@@ -106,14 +106,14 @@ class CommandTests(TransactionTestCase):
         self.assertIn("compare the token", arguments)
         replayed, error = self.run_command(*arguments)
         self.assertIn("stale hit", replayed)
-        self.assertIn("Something is wrong", error)
+        self.assertIn("as expected, something is wrong", error)
         first = [step.strip() for step in replayed.splitlines()[:3]]
         self.assertEqual(first, [step.strip() for step in steps[:3]])
 
     def test_without_a_case_the_command_walks_the_case_that_needs_the_rule(self):
         printed, error = self.run_command("--without", "compare the token")
         self.assertIn("atomic read read, without 'compare the token'", printed)
-        self.assertIn("Something is wrong in: atomic read read", error)
+        self.assertIn("something is wrong in: atomic read read", error)
 
     def test_for_a_case_that_does_not_need_the_rule_the_command_names_one_that_does(self):
         printed, error = self.run_command("--without", "compare the token", "--case", "save")

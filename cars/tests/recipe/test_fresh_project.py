@@ -159,7 +159,8 @@ class ReadmeTests(SimpleTestCase):
                 copy, _ = block.commands()  # the other one installs the packages
                 project.run(copy)
             elif block.file == "yourproject/settings.py":
-                cls.app, cls.caches = re.fullmatch(r"(.*\n)(CACHES = .*)", text, re.DOTALL).groups()
+                app, cls.caches = re.fullmatch(r"(.*\n)(CACHES = .*)", text, re.DOTALL).groups()
+                cls.app = f'INSTALLED_APPS += ["library"]\n{app}'
             else:
                 project.add(block.file, text)
         (project.folder / "yourproject/kept").mkdir()

@@ -15,7 +15,7 @@ from cars.learn import pages, recorded
 from cars.learn.picture import picture_of, source_of
 from cars.learn.runs import Code
 from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
-from cars.markdown import render
+from cars.markdown import SITE, render
 from cars.models import Car
 from cars.tests.recipe.test_docs import exceptions_to_never_stale
 from cars.tests.site.test_csp import InlineFinder
@@ -97,7 +97,7 @@ class TextTests(TestCase):
 
     def test_every_address_of_this_site_in_a_text_answers(self):
         for path in TEXTS:
-            for url in re.findall(rf"\({pages.SITE}([^)]*)\)", path.read_text()):
+            for url in re.findall(rf"\({SITE}([^)]*)\)", path.read_text()):
                 if not url.startswith(("cars/", "admin/", "watch/", "learn/lab/")):
                     with self.subTest(path.name, url=url):
                         self.assertEqual(self.client.get(f"/{url}").status_code, 200)
@@ -241,6 +241,15 @@ class MarkdownTests(TestCase):
     def test_links_are_given_to_the_site(self):
         text = self.rendered("# T\n\nSee [a](b.md#c).\n", link=lambda target: f"/x/{target}")
         self.assertIn('<a href="/x/b.md#c">a</a>', text.html)
+
+    def test_comments_and_pictures_without_a_url_on_the_site_are_left_out(self):
+        text = self.rendered(
+            "# T\n\n<!-- made by -->\n| a |\n|---|\n| b |\n\n![one](1.png)\n![two](2.png)\n",
+            link=lambda target: "",
+        )
+        self.assertNotIn("made by", text.html)
+        self.assertNotIn("one", text.html)
+        self.assertIn("<td>b</td>", text.html)
 
     def test_a_link_without_a_url_on_the_site_is_only_its_text(self):
         text = self.rendered(

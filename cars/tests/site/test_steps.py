@@ -37,6 +37,22 @@ class StepsCase(TestCase):
         self.url = self.car.get_absolute_url()
 
 
+class HeldTests(TestCase):
+    def told(self, *outcomes):
+        """Return the steps of reads that ended so, with what was asked."""
+        told = enumerate(outcomes)
+        steps = Steps(events.Event(outcome, "Car.1", Car, 0.1, at) for at, outcome in told)
+        return steps, [step.ask for step in steps]
+
+    def test_a_row_that_a_look_finds_held_took_a_round_trip(self):
+        steps, asked = self.told(events.LOOKED, events.HELD)
+        self.assertEqual((asked, steps.trips), (["get", "take the lease"], 2))
+
+    def test_of_a_row_that_is_known_to_be_held_the_cache_is_not_asked(self):
+        steps, asked = self.told(events.HELD, events.SELECTED)
+        self.assertEqual((asked, steps.trips), (["not asked", "SELECT"], 0))
+
+
 class CarPageTests(StepsCase):
     def test_a_miss_shows_each_round_trip(self):
         empty_cache()
