@@ -6,7 +6,7 @@ from unittest import mock
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
-from django.test import TransactionTestCase
+from django.test import TransactionTestCase, tag
 
 from cars.lab.walks import cases
 from cars.lab.walks.determined import determined_world
@@ -30,16 +30,22 @@ class InterleavingsTests(Interleavings):
             with self.subTest(case), determined_world(case) as world:
                 self.assert_never_stale(walk_all(world))
 
-    def test_no_row_is_stale_after_an_outage_once_a_reader_has_looked(self):
-        for case in cases.OUTAGES:
-            with self.subTest(case), determined_world(case) as world:
-                self.assert_never_stale(walk_all(world))
-
     def test_two_writers_are_never_stale_in_any_schedule(self):
         for case in cases.TWO_WRITERS if POSTGRESQL else cases.TWO_WRITERS_ON_SQLITE:
             with self.subTest(case), determined_world(case) as world:
                 self.assert_never_stale(walk_all(world))
 
+
+@tag("any-database")
+class OutagesTests(Interleavings):
+    def test_no_row_is_stale_after_an_outage_once_a_reader_has_looked(self):
+        for case in cases.OUTAGES:
+            with self.subTest(case), determined_world(case) as world:
+                self.assert_never_stale(walk_all(world))
+
+
+@tag("any-database")
+class PruningTests(Interleavings):
     def test_the_schedules_left_out_have_no_other_outcome(self):
         for case, rule in cases.SMALL:
             with self.subTest(case, rule=rule), without(rule):
