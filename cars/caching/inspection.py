@@ -10,7 +10,6 @@ from django.core.cache import caches
 from django.db.models import Model
 
 from .backends import LocalMemoryCache, MemcachedCache
-from .backends.client import SafeClient
 from .backends.serde import Serde
 from .entries import STATES, TICK, State, state_of
 from .protocol import setting
@@ -103,19 +102,16 @@ def _in_memcached(backend: MemcachedCache, keys: list[str]) -> dict[str, _Looked
     """Return what stands under each of `keys`, without those of a server that doesn't answer."""
     client = backend._cache
     found: dict[str, _Looked] = {}
-    by_server: dict[SafeClient, dict[str, str]] = {}
-    for key in keys:
-        name = backend.make_and_validate_key(key)
-        by_server.setdefault(client.server_of(name), {})[key] = name
+    keys_of = {backend.make_and_validate_key(key): key for key in keys}
     with client.one_deadline():
-        for server, names in by_server.items():
-            commands = [f"mg {name} f s t u" for name in names.values()]
+        for server, names in client.by_server(keys_of).items():
+            commands = [f"mg {name} f s t u" for name in names]
             # Memcached logs each `mg` as a fetch. The key before tells who reads the log.
             said = f"mg {backend.make_key(f'{LOOKS}{len(names)}')} s"
             answer = server.raw_command("\r\n".join([said, *commands, "mn"]), "MN\r\n")
             lines = answer.decode().splitlines()[1:]
             if len(lines) == len(names):
-                found |= zip(names, map(_parse, lines), strict=True)
+                found |= zip([keys_of[n] for n in names], map(_parse, lines), strict=True)
     return found
 
 

@@ -3,7 +3,7 @@
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, BinaryIO
@@ -20,7 +20,7 @@ from pymemcache.exceptions import (
     MemcacheUnknownError,
 )
 
-from ..entries import EXPIRE, Swap
+from ..entries import ABSENT, EXPIRE, NO_ANSWER, Seen, Swap
 from .server import LeftAlone, server_at
 from .timed import MOMENT, TimedClient
 
@@ -30,6 +30,8 @@ ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
 NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
 
 UNANSWERED: dict[Any, Any] = {}  # what a read returns if the server doesn't answer
+
+Exchanged = tuple[set[str], dict[str, Seen]]  # the names that were stored, what stands under others
 
 
 class SafeClient(TimedClient):
@@ -105,15 +107,13 @@ class SafeClient(TimedClient):
         if not self._ignores:
             raise error
 
-    def exchange(
-        self, swaps: dict[str, Swap], names: Collection[str]
-    ) -> tuple[set[str], dict[str, tuple[Any, Any]]]:
-        """Add or cas each value, then look at `names`, in one round trip.
+    def exchange(self, swaps: dict[str, Swap], look: Collection[str]) -> Exchanged:
+        """Add or cas each value, then look at the names `look`, in one round trip.
 
-        Returns the names that were stored, and the values with the numbers for `cas`, UNANSWERED if
-        the server didn't answer. pymemcache's own `cas` takes one key at a time. A swap whose value
-        was seen over another connection is refused: the numbers start again when the server is
-        restarted, and a restart breaks the connection.
+        Returns the names that were stored, and what stands under the others, as `gets_many` does.
+        pymemcache's own `cas` takes one key at a time. A swap whose value was seen over another
+        connection is refused: the numbers start again when the server is restarted, and a restart
+        breaks the connection.
         """
         try:
             if self.known.away:
@@ -125,10 +125,10 @@ class SafeClient(TimedClient):
                 for name, swap in swaps.items()
                 if swap.seen.token is None or swap.seen.token[0] is self.sock
             }
-            on_server = {self.check_key(name, self.key_prefix): name for name in names}
-            look = b"gets %s\r\n" % b" ".join(on_server) if names else b""
-            if sent or names:
-                self.sock.sendall(b"".join(sent.values()) + look)
+            asked = {self.check_key(name, self.key_prefix): name for name in look}
+            gets = b"gets %s\r\n" % b" ".join(asked) if asked else b""
+            if sent or asked:
+                self.sock.sendall(b"".join(sent.values()) + gets)
             rest, stored = b"", set()
             for name in sent:
                 rest, line = _readline(self.sock, rest)
@@ -137,26 +137,27 @@ class SafeClient(TimedClient):
                     raise MemcacheUnknownError(line[:32])
                 if line == b"STORED":
                     stored.add(name)
-            return stored, self._read_values(rest, on_server) if names else {}
+            return stored, self._read_values(rest, asked) if asked else {}
         except (ValueError, LookupError) as error:
             self._fail(MemcacheUnknownError(f"an answer that can't be read: {error}"))
-            return set(), UNANSWERED
         except BaseException as error:
             self._fail(error)
-            return set(), UNANSWERED
+        return set(), dict.fromkeys(look, NO_ANSWER)
 
-    def _read_values(self, rest: bytes, names: dict[bytes, str]) -> dict[str, tuple[Any, Any]]:
+    def _read_values(self, rest: bytes, names: dict[bytes, str]) -> dict[str, Seen]:
         """Read the answer to `gets`, of which `rest` has arrived."""
-        values: dict[str, tuple[Any, Any]] = {}
+        seen = dict.fromkeys(names.values(), ABSENT)
         while True:
             rest, line = _readline(self.sock, rest)
             if line == b"END":
-                return values
+                return seen
             self._raise_errors(line, b"gets")
             if not line.startswith(b"VALUE"):
                 raise MemcacheUnknownError(line[:32])
-            name, value, rest = self._extract_value(True, line, rest, names, list(names))
-            values[name] = value
+            name, (value, number), rest = self._extract_value(True, line, rest, names, list(names))
+            if number == b"0":
+                raise MemcacheUnknownError(WITHOUT_CAS)
+            seen[name] = Seen(value, (self.sock, number))
 
     def _swap_command(self, key: str, swap: Swap) -> bytes:
         name = self.check_key(key, self.key_prefix)
@@ -170,9 +171,14 @@ class SafeClient(TimedClient):
             return b"add %s\r\n%s\r\n" % (line, data)
         return b"cas %s %s\r\n%s\r\n" % (line, swap.seen.token[1], data)
 
-    def server_of(self, key: str) -> "SafeClient":
-        """Return the client of the server that `key` is on, as a SafeHashClient does."""
-        return self
+    def by_server(self, names: Iterable[str]) -> "dict[SafeClient, list[str]]":
+        """Return `names` by the client of the server that they are on, as a SafeHashClient does."""
+        return {self: list(names)}
+
+    @contextmanager
+    def one_deadline(self) -> Iterator[None]:
+        """Give all commands of the block one deadline, as a SafeHashClient does."""
+        yield
 
     @property
     def address(self) -> str:
@@ -196,11 +202,6 @@ class SafeClient(TimedClient):
         """Send `commands` to the server. Raises OSError."""
         self.sock.sendall(commands)
 
-    @contextmanager
-    def one_deadline(self) -> Iterator[None]:
-        """Give all commands of the block one deadline, as a SafeHashClient does."""
-        yield
-
 
 class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stubs
     """pymemcache's client for several servers, with a SafeClient for each.
@@ -218,10 +219,12 @@ class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stu
         for server in servers:
             self.add_server(normalize_server_spec(server))
 
-    def server_of(self, key: str) -> SafeClient:
-        """Return the client of the server that `key` is on."""
-        client: SafeClient = self._get_client(key)
-        return client
+    def by_server(self, names: Iterable[str]) -> dict[SafeClient, list[str]]:
+        """Return `names` by the client of the server that they are on."""
+        by_server: dict[SafeClient, list[str]] = {}
+        for name in names:
+            by_server.setdefault(self._get_client(name), []).append(name)
+        return by_server
 
     @contextmanager
     def one_deadline(self) -> Iterator[None]:
@@ -239,6 +242,18 @@ class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stu
     def get_many(self, keys: Any, *args: Any, **kwargs: Any) -> Any:
         with self.one_deadline():
             return super().get_many(keys, *args, **kwargs)
+
+    def exchange(self, swaps: dict[str, Swap], look: Collection[str]) -> Exchanged:
+        """Do what `SafeClient.exchange` does, with one round trip to each server."""
+        stored: set[str] = set()
+        seen: dict[str, Seen] = {}
+        with self.one_deadline():
+            for client, names in self.by_server({*swaps, *look}).items():
+                own = {name: swaps[name] for name in names if name in swaps}
+                done = client.exchange(own, [name for name in names if name in look])
+                stored |= done[0]
+                seen |= done[1]
+        return stored, seen
 
 
 # One client for each OS thread. Django's `caches` follow the context: under ASGI requests can

@@ -1,6 +1,6 @@
 """The backend for Memcached."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import partial
 from hashlib import sha256
 from typing import Any
@@ -8,16 +8,10 @@ from typing import Any
 from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
-from ..entries import ABSENT, NO_ANSWER, Row, Seen, Swap, whole_seconds
+from ..entries import Row, Seen, Swap, whole_seconds
 from . import listing
 from .base import AS_STORED, SwapMixin, shown
-from .client import (
-    UNANSWERED,
-    WITHOUT_CAS,
-    SafeClient,
-    SafeHashClient,
-    client_of_this_thread,
-)
+from .client import SafeClient, SafeHashClient, client_of_this_thread
 from .serde import Serde
 
 # The arguments of pymemcache's clients unless OPTIONS say otherwise. Their own defaults are to wait
@@ -89,32 +83,11 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         self, swaps: Mapping[str, Swap], look: Collection[str]
     ) -> tuple[set[str], dict[str, Seen]]:
         """Do `swaps`, and then look at the keys `look`; return what changed and what stands."""
-        names = {self.make_and_validate_key(key): key for key in look or swaps}
-        client = self._cache
-        changed: set[str] = set()
-        seen = dict.fromkeys(look, ABSENT)
-        with client.one_deadline():
-            for server, on_server in _by_server(client, names).items():
-                sent = {name: self._in_seconds(swaps[names[name]]) for name in on_server if swaps}
-                stored, found = server.exchange(sent, on_server if look else ())
-                changed |= {names[name] for name in stored}
-                if any(number == b"0" for _, number in found.values()):
-                    server.known.lose(WITHOUT_CAS)
-                    found = UNANSWERED
-                if found is UNANSWERED and look:
-                    seen |= {names[name]: NO_ANSWER for name in on_server}
-                for name, (value, number) in found.items():
-                    seen[names[name]] = Seen(value, (server.sock, number))
-        return changed, seen
-
-    def _in_seconds(self, swap: Swap) -> Swap:
-        return swap._replace(timeout=self.get_backend_timeout(whole_seconds(swap.timeout)))
-
-
-def _by_server(
-    client: SafeClient | SafeHashClient, names: Iterable[str]
-) -> dict[SafeClient, list[str]]:
-    by_server: dict[SafeClient, list[str]] = {}
-    for name in names:
-        by_server.setdefault(client.server_of(name), []).append(name)
-    return by_server
+        names = {key: self.make_and_validate_key(key) for key in look or swaps}
+        on_server = {
+            names[key]: swap._replace(timeout=self.get_backend_timeout(whole_seconds(swap.timeout)))
+            for key, swap in swaps.items()
+        }
+        stored, seen = self._cache.exchange(on_server, [names[key] for key in look])
+        changed = {key for key, name in names.items() if name in stored}
+        return changed, {key: seen[names[key]] for key in look}

@@ -76,7 +76,7 @@ class MemcachedInspectionTests(MemcachedMixin, InspectionTests, TestCase):
         name = cache.make_and_validate_key(self.key)
 
         def fetched():
-            answer = cache._cache.server_of(name).raw_command(f"me {name}")
+            answer = cache._cache.raw_command(f"me {name}")
             return b"fetch=yes" in answer
 
         Car.objects.filter(pk=self.car.pk).update(make="Volvo")

@@ -101,6 +101,6 @@ class TimeoutTests(MemcachedMixin, TestCase):
             Plain.objects.cache(row.pk)
             row.save()
         name = cache.make_and_validate_key(row.key())
-        server = cache._cache.server_of(name)
+        server = cache._cache
         (left,) = server.raw_command(f"mg {name} t".encode()).decode().split()[1:]
         self.assertIn(int(left[1:]), range(1225, 1235))

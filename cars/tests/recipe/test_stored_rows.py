@@ -244,7 +244,7 @@ class UnreadableTests(MemcachedMixin, HeldMixin, TestCase):
     def plant(self, data, flags):
         cache = caches["default"]
         name = cache.make_and_validate_key(cached_model_of(Plain).key(self.pks[0]))
-        server = cache._cache.server_of(name)
+        server = cache._cache
         with mock.patch.object(server.serde, "serialize", lambda key, value: (value, flags)):
             self.assertTrue(cache._cache.set(name, data))
 

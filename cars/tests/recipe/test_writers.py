@@ -230,7 +230,7 @@ class MemcachedWriterTests(MemcachedMixin, ClientsTestCase):
     def test_an_entry_with_holds_stands_until_their_latest_deadline(self):
         protocol.hold(CACHED, [self.key], "a")
         name = cache.make_and_validate_key(self.key)
-        client = cache._cache.server_of(name)
+        client = cache._cache
         seconds = int(client.raw_command(f"mg {name} t").removeprefix(b"HD t"))
         deadline = entry_under(self.key).deadlines["a"] - 0.001  # it is stored in milliseconds
         # Memcached's clock may be up to a second ahead of its last tick.

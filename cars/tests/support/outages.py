@@ -6,6 +6,7 @@ from unittest.mock import patch
 
 from cars.caching import owed
 from cars.caching.backends.client import UNANSWERED, SafeClient
+from cars.caching.entries import NO_ANSWER
 from cars.caching.models import Owed
 
 
@@ -14,10 +15,10 @@ def unreachable(answers_lost: bool = False) -> Iterator[None]:
     """Let no thread of this process get an answer; with `answers_lost` what it asks is done."""
     exchange = SafeClient.exchange
 
-    def unanswered(client, swaps, names):
+    def unanswered(client, swaps, look):
         if answers_lost:
-            exchange(client, swaps, names)
-        return set(), UNANSWERED
+            exchange(client, swaps, look)
+        return set(), dict.fromkeys(look, NO_ANSWER)
 
     with (
         patch.object(SafeClient, "_fetch_cmd", return_value=UNANSWERED),
