@@ -21,8 +21,8 @@ from pymemcache.exceptions import (
 )
 
 from ..entries import ABSENT, EXPIRE, NO_ANSWER, Seen, Swap
-from .server import LeftAlone, server_at
-from .timed import MOMENT, TimedClient
+from .server import MOMENT, LeftAlone, server_at
+from .timed import TimedClient
 
 WITHOUT_CAS = "it runs without compare and swap, option -C"
 BROKEN = (ConnectionError, MemcacheUnexpectedCloseError)  # the connection, not the server
@@ -103,7 +103,8 @@ class SafeClient(TimedClient):
         # A connection that breaks after it has answered: the next call makes a new one.
         breaks = self.has_answered and isinstance(error, BROKEN)
         if not breaks and type(error) not in (LeftAlone, MemcacheServerError):
-            self.known.lose(str(error) or type(error).__name__)
+            was_silent = isinstance(error, TimeoutError)
+            self.known.lose(str(error) or type(error).__name__, was_silent)
         if not self._ignores:
             raise error
 
@@ -189,9 +190,10 @@ class SafeClient(TimedClient):
     def opened(self) -> Iterator[BinaryIO]:
         """Connect for the block; yield the file of what the server sends. Raises OSError.
 
-        For commands that pymemcache doesn't have: `send` sends them.
+        For commands that pymemcache doesn't have: `send` sends them. Their answers can take
+        long, so the time-out counts for each part of one.
         """
-        self._connect()
+        super(TimedClient, self)._connect()
         try:
             with self.sock.makefile("rb") as received:
                 yield received

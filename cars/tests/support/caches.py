@@ -9,6 +9,7 @@ from unittest import SkipTest
 from django.conf import settings
 from django.test import override_settings
 
+from cars.caching.backends.server import Server
 from cars.caching.backends.server import _servers as known_servers
 from cars.lab import servers
 from carsite import settings as site
@@ -29,6 +30,7 @@ def empty_cache() -> None:
     # What was known of a server that a test has stopped: another may get its port.
     for server in list(known_servers.values()):
         server.away = ""
+    Server.wary_until = 0.0
 
 
 @contextmanager
