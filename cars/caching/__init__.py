@@ -40,13 +40,12 @@ a hit:
 a miss with its fill:
     CacheManager.cache, manager._is_none, CacheManager._cached, protocol.look_up, get,
     transactions.current, transactions.settle, protocol.read_misses, protocol._take_leases,
-    protocol.setting, swap_and_look, protocol._outcome, protocol.fill, protocol._packed,
-    cas_many, protocol._instances
+    protocol.setting, swap_and_look, protocol.fill, protocol._packed, cas_many
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
-    transactions.withdraw_saves, Writer.hold, Writer._hold, protocol.hold, protocol.setting,
-    protocol._change, protocol._parts, protocol._look, gets_many, protocol.add_holds,
-    protocol._has_hold, swap_and_look, transactions.after_save, transactions._end_save,
+    Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change,
+    protocol._parts, protocol._look, gets_many, protocol.add_holds, protocol._has_hold,
+    swap_and_look, transactions.after_save, transactions._end_save, transactions.withdraw_saves,
     Writer.tell_committed, Writer.release, protocol.release, protocol._is_only_hold,
     protocol.fill_or_log, protocol.fill, protocol._packed, cas_many, Writer._end
 an update() in a transaction:

@@ -48,14 +48,15 @@ class Holds:
 
     def plus(self, token: str, deadline: float) -> "Holds":
         """Return these holds and one more."""
-        return Holds(self._standing() | {token: deadline})
+        return Holds(self.standing() | {token: deadline})
 
     def minus(self, *tokens: str) -> "Holds":
         """Return these holds without `tokens`, and without those whose deadline has passed."""
-        standing = self._standing()
+        standing = self.standing()
         return Holds({token: end for token, end in standing.items() if token not in tokens})
 
-    def _standing(self) -> dict[str, float]:
+    def standing(self) -> dict[str, float]:
+        """Return the deadlines that have not passed, by token."""
         now = time.time()
         return {token: end for token, end in self.deadlines.items() if end > now}
 

@@ -69,57 +69,59 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     """Return the rows with these keys, which the cache didn't have; one SELECT fills them all."""
     started = perf_counter()
     lease = Lease(new_token())
-    seen = _take_leases(cached, keys, lease)
-    found = unpack_many(cached, {key: at.value for key, at in seen.items()})
+    seen, found = _take_leases(cached, keys, lease)
     waiting: Keys = {}
-    for key, (value, _) in seen.items():
+    for key, at in seen.items():
+        outcome = events.HELD if isinstance(at.value, Holds) else events.MISS
         if key in found:
-            events.tell(events.WAITED, cached.model, started, key)
-        elif isinstance(value, Lease) and value != lease:
+            outcome = events.WAITED
+        elif at is NO_ANSWER:
+            outcome = events.NO_ANSWER
+        elif isinstance(at.value, Lease) and at.value != lease:
+            outcome = events.LOOKED
             waiting[key] = keys[key]
-            events.tell(events.LOOKED, cached.model, started, key)
-        else:
-            events.tell(_outcome(value), cached.model, started, key)
+        events.tell(outcome, cached.model, started, key)
     missed = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
     leased = {key: seen[key] for key in missed if seen[key].value == lease}
-    found |= _instances(cached, fill(cached, missed, leased)[0])
+    rows, _ = fill(cached, missed, leased)
+    found |= {key: make_instance(cached, values) for key, values in rows.items()}
     if waiting:
         found |= _wait(cached, waiting)
     return found
-
-
-def _outcome(value: Any) -> str:
-    if value is NO_ANSWER.value:
-        return events.NO_ANSWER
-    return events.HELD if isinstance(value, Holds) else events.MISS
 
 
 def warm(cached: CachedModel, keys: Keys) -> None:
     """Fill these keys where nothing stands, as a reader does, but return nothing."""
     started = perf_counter()
     lease = Lease(new_token())
-    seen = _take_leases(cached, keys, lease)
+    seen, _ = _take_leases(cached, keys, lease)
     events.tell(events.LOOKED, cached.model, started, *keys)
     leased = {key: at for key, at in seen.items() if at.value == lease}
     fill_or_log(cached, {key: keys[key] for key in leased}, leased)
 
 
-def _take_leases(cached: CachedModel, keys: Keys, lease: Lease) -> dict[str, Seen]:
-    """Lease those of `keys` with nothing or an unusable row; return what stands now."""
+def _take_leases(
+    cached: CachedModel, keys: Keys, lease: Lease
+) -> tuple[dict[str, Seen], dict[str, Model]]:
+    """Lease those of `keys` with nothing or an unusable row.
+
+    Returns what stands now, and the instances of the rows that others have put meanwhile.
+    """
     timeout = setting("CACHING_LEASE")
     cache = cached.cache
     seen = cache.swap_and_look({key: Swap(ABSENT, lease, timeout) for key in keys})
-    rows = unpack_many(cached, {key: at.value for key, at in seen.items()})
+    found = unpack_many(cached, {key: at.value for key, at in seen.items()})
+    others = (Lease, Holds)
     unusable = {
         key: Swap(at, lease, timeout)
         for key, at in seen.items()
-        if not (
-            at is ABSENT or at is NO_ANSWER or key in rows or isinstance(at.value, (Lease, Holds))
-        )
+        if not (at is ABSENT or at is NO_ANSWER or key in found or isinstance(at.value, others))
     }
     if unusable:
-        seen |= cache.swap_and_look(unusable)
-    return seen
+        now = cache.swap_and_look(unusable)
+        found |= unpack_many(cached, {key: at.value for key, at in now.items()})
+        seen |= now
+    return seen, found
 
 
 def _wait(cached: CachedModel, keys: Keys) -> dict[str, Model]:
@@ -147,10 +149,7 @@ def _wait(cached: CachedModel, keys: Keys) -> dict[str, Model]:
 
 def read_database(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     """Return the rows with these keys as the database has them now, and fill nothing."""
-    return _instances(cached, select(cached, keys))
-
-
-def _instances(cached: CachedModel, rows: dict[str, Values]) -> dict[str, Model]:
+    rows = select(cached, keys)
     return {key: make_instance(cached, values) for key, values in rows.items()}
 
 
@@ -344,9 +343,7 @@ def _has_hold(value: Any, token: str, deadline: float) -> bool:
 
 
 def _is_only_hold(value: Any, token: str) -> bool:
-    return (
-        isinstance(value, Holds) and token in value.deadlines and not value.minus(token).deadlines
-    )
+    return isinstance(value, Holds) and value.standing().keys() == {token}
 
 
 def _without(at: Seen, *tokens: str) -> Swap:

@@ -34,18 +34,18 @@ def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     The key of a row is made from the pk that the database returns. So a row that the database
     finds by another spelling (a collation for which "a" equals "A") is left out.
     """
+    if not keys:
+        return {}
     started = perf_counter()
-    rows = _select(cached, keys)
+    rows = _select_one(cached, keys) if len(keys) == 1 else _select_many(cached, keys)
     events.tell(events.SELECTED, cached.model, started, *keys)
     return rows
 
 
-def _select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
-    if len(keys) != 1:
-        return _select_many(cached, keys) if keys else {}
+def _select_one(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     ((key, pk),) = keys.items()
     statement = _statement(cached, pk)
-    if statement is None or not statement.takes(pk):
+    if statement is None:
         return _select_many(cached, keys)
     values = statement.run(pk)
     if values is None:
@@ -66,7 +66,7 @@ def _select_many(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     except NOT_TAKEN:
         if len(keys) == 1:
             return {key: values for key in keys for _, *values in rows}
-        parts = (_select(cached, {key: pk}) for key, pk in keys.items())
+        parts = (_select_one(cached, {key: pk}) for key, pk in keys.items())
         return {key: values for part in parts for key, values in part.items()}
 
 
@@ -89,13 +89,6 @@ class Statement:
     pk_range: tuple[int, int] | None  # of integers: Django doesn't ask for others
     converters: list[tuple[int, list[Converter], Any]]
 
-    def takes(self, pk: Any) -> bool:
-        """Is `pk` a value that becomes the one parameter of the statement?"""
-        if self.pk_range and type(pk) is int:
-            low, high = self.pk_range
-            return low <= pk <= high
-        return self.pk_range is None and not isinstance(pk, Model)
-
     def run(self, pk: Any) -> Values | None:
         """Return the values of the row `pk`; None if there is none."""
         parameter = self.pk_field.get_db_prep_value(pk, self.connection, prepared=False)
@@ -112,15 +105,22 @@ class Statement:
 
 
 def _statement(cached: CachedModel, pk: Any) -> Statement | None:
-    """Return the statement for the connection of this thread; None where there is none."""
+    """Return the statement for the connection of this thread; None if it doesn't take `pk`."""
+    if isinstance(pk, Model):
+        return None
     connection = connections[cached.alias]
     statements: dict[type[Model], Statement] = connection.__dict__.setdefault(STATEMENTS, {})
     made_for = (fingerprint_of(cached), cached.model._meta.db_table)
     statement = statements.get(cached.model)
     if statement is None or statement.made_for != made_for:
         statement = _compile(cached, pk, connection, made_for)
-        if statement:
-            statements[cached.model] = statement
+        if statement is None:
+            return None
+        statements[cached.model] = statement
+    if statement.pk_range:
+        low, high = statement.pk_range
+        if type(pk) is not int or not low <= pk <= high:
+            return None
     return statement
 
 
@@ -128,7 +128,7 @@ def _compile(
     cached: CachedModel, pk: Any, connection: BaseDatabaseWrapper, made_for: tuple[Any, ...]
 ) -> Statement | None:
     field: Any = cached.model._meta.pk
-    if isinstance(field, CompositePrimaryKey) or isinstance(pk, Model):
+    if isinstance(field, CompositePrimaryKey):
         return None
     query = _rows(cached).values_list(*cached.names).filter(pk=pk).query
     compiler = query.get_compiler(connection=connection)

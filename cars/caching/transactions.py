@@ -271,8 +271,9 @@ def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any)
         writer = Writer(connection, instance)
         saves = connection.__dict__.setdefault(SAVES, [])
         saves.append(writer)
-        withdraw_saves(saves[:-MOST_SAVES])
-        del saves[:-MOST_SAVES]
+        if len(saves) > MOST_SAVES:
+            withdraw_saves(saves[:-MOST_SAVES])
+            del saves[:-MOST_SAVES]
     # Where the database chooses the pk, no reader can have cached the row yet.
     if pks := pks_of(instance, using):
         writer.hold(sender, pks)

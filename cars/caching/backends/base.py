@@ -29,9 +29,8 @@ class SwapMixin(SwapCache):
 
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
         """Return the key on the server: inside a TestCase, the recipe's keys have its namespace."""
-        namespace = test_namespace()
-        if namespace and is_key(str(key)):
-            key = f"{namespace}{key}"
+        if "django.test.testcases" in sys.modules and is_key(str(key)):
+            key = f"{test_namespace()}{key}"
         name = self.make_key(key, version)
         # Django checks character by character; this accepts most keys at once.
         if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):
@@ -91,8 +90,6 @@ def test_namespace() -> str:
     It is random and belongs to that block alone. So what a test leaves in the cache is a miss for
     every other test, and is never seen again once the test has ended.
     """
-    if "django.test.testcases" not in sys.modules:
-        return ""
     for connection in connections.all(initialized_only=True):
         blocks: Blocks = connection.atomic_blocks
         for block in reversed(blocks):
