@@ -133,11 +133,13 @@ def restarted_under_open_writes(stage: Stage, history: History) -> Iterator[None
     def once() -> None:
         with stage.database.connection() as connection:
             connection.execute(lock)
+            locked = time.monotonic()
             time.sleep(0.2)  # now the editor's next save holds, and waits for the lock
             stage.memcached[0].end()
             stage.memcached[0].start()
             time.sleep(0.4)  # now readers have filled the rows again
             connection.execute("COMMIT")
+            history.locks.append(time.monotonic() - locked)
 
     with _again_and_again(once, pause=0.2):
         yield

@@ -83,6 +83,7 @@ class Figures:
     lost: list[str]
     log: list[str]  # the lines in the log of the site, but those of pages not found
     begun: float  # when the fault began
+    lock: float  # the longest time that the fault itself kept the database locked
 
     @property
     def errors(self) -> int:
@@ -127,7 +128,7 @@ class Figures:
             "page": (self.page, SLOWER, "a page"),
             "one page": (self.one, SLOWER_ONE, "one page each second"),
             "other pages": (self.others, SLOWER_OTHERS, "the other pages"),
-            "many saves": (self.many, SLOWER_MANY, "many saves at once"),
+            "many saves": (self.many, SLOWER_MANY + self.lock, "many saves at once"),
         }
         slower: dict[str, tuple[object, str]] = {
             name: (pair.is_over(bound), f"{what} {pair.longer:.3f} s longer")
@@ -178,6 +179,7 @@ def figures(
         lost=history.lost,
         log=log,
         begun=begun,
+        lock=max(history.locks, default=0),
     )
 
 

@@ -75,6 +75,7 @@ class History:
         self.pages: list[Page] = []
         self.reads: list[Read] = []
         self.lost: list[str] = []  # writes that were answered, and are not in the database
+        self.locks: list[float] = []  # seconds of each lock that the fault itself held
         self.deleted: dict[int, int] = {}  # by row, the version of its delete
         self.answered: set[int] = set()  # the versions whose save was answered as done
         self.commits: dict[int, list[Commit]] = defaultdict(list)

@@ -8,6 +8,7 @@ from io import StringIO
 from os import getpid, getppid
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from unittest import mock, skipUnless
 
 from django.core.management import CommandError, call_command
@@ -119,7 +120,9 @@ class HitsTests(SimpleTestCase):
 class FiguresTests(SimpleTestCase):
     """The bounds. It is calm until 10, the fault lasts from 10 to 20."""
 
-    def figures(self, name="nothing", rest=None, slow=0.0, status=200, back=21.0, lost=()):
+    def figures(
+        self, name="nothing", rest=None, slow=0.0, status=200, back=21.0, lost=(), locks=()
+    ):
         history = History({ROW: 1}, begun=0)
         for tenth in range(300):
             begun = tenth / 10
@@ -128,6 +131,7 @@ class FiguresTests(SimpleTestCase):
         history.pages.append(Page("car", 15, 15.01, status))
         history.reads.append(Read(ROW, 1, back, back, True, "7"))
         history.lost.extend(lost)
+        history.locks.extend(locks)
         times = Times(calm=[(0, 10), (22, 30)], fault=(10, 20), end=30)
         return figures(FAULTS[name], "SQLite", history, times, rest or Rest(), log=[])
 
@@ -151,6 +155,16 @@ class FiguresTests(SimpleTestCase):
     def test_what_differs_without_a_fault_too_breaks_no_bound(self):
         self.assertTrue(Pair([0.010, 0.011], 0.015).is_over(0.002))
         self.assertFalse(Pair([0.010, 0.014], 0.018).is_over(0.002))
+
+    def test_many_saves_may_wait_for_a_lock_of_the_fault_itself(self):
+        slower = replace(self.figures(), many=Pair([0.1, 0.1], 1.2))
+        self.assertEqual(set(slower.broken()), {"many saves"})
+        self.assertEqual(replace(slower, lock=0.65).broken(), {})
+        self.assertEqual(set(replace(slower, lock=0.55).broken()), {"many saves"})
+
+    def test_the_longest_lock_of_the_fault_counts(self):
+        self.assertEqual(self.figures().lock, 0)
+        self.assertEqual(self.figures(locks=(0.6, 0.7, 0.5)).lock, 0.7)
 
     def test_error_pages_count_apart_while_the_database_is_away(self):
         found = self.figures("database stopped", status=500)
@@ -200,6 +214,28 @@ class RestTests(SimpleTestCase):
 
     def test_leases_and_holds_are_counted(self):
         self.assertEqual(self.look(entries=[("lease", b"token")]).left, {"lease": 1})
+
+
+class LockTests(SimpleTestCase):
+    """What a fault says of the lock that it holds. The clock moves in its pauses only."""
+
+    def test_it_says_how_long_it_has_locked_the_database(self):
+        clock = SimpleNamespace(monotonic=lambda: clock.now, now=0.0)
+
+        def sleep(seconds):
+            clock.now += seconds
+
+        clock.sleep = sleep
+        history, stage = History({ROW: 1}, begun=0), mock.MagicMock()
+        deadline = time.monotonic() + 10
+        with (
+            mock.patch.object(breaking, "time", clock),
+            breaking.restarted_under_open_writes(stage, history),
+        ):
+            while not history.locks:
+                self.assertLess(time.monotonic(), deadline)
+                time.sleep(0.01)
+        self.assertAlmostEqual(history.locks[0], 0.2 + 0.4)
 
 
 class StepsTests(SimpleTestCase):
