@@ -11,5 +11,6 @@ urlpatterns = [
     path("lab/", views.lab, name="lab"),
     path("races/", views.races, name="races"),
     path("tests/<slug:name>/", views.show_proofs, name="proofs"),
+    path("lot/", views.write_on_lot, name="lot"),
     path("<slug:slug>/", views.page, name="page"),
 ]

@@ -1,13 +1,16 @@
 """The pages below /learn/."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.conf import settings
+from django.contrib.admin.views.decorators import staff_member_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
 
-from . import pages, proofs, recorded
+from . import lot, pages, proofs, recorded
 from .forms import LabForm
 from .lab import Unavailable
 from .lab import lab as process
@@ -16,6 +19,8 @@ from .process import Answer, Question
 from .scenarios import CASES, HERE, RECIPES, RULE_CASES, without_name
 
 FIRST = {"recipe": "set-on-save", "case": "save-read"}  # what the lab opens with
+PAGE_OF_LOT = "what-signals-miss"
+PRICES = "prices of the lot"  # in the session: what the last run on the lot has shown
 
 
 @require_safe
@@ -42,8 +47,28 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
             "pages": everything,
             "previous": everything[before] if before >= 0 else None,
             "next": everything[after] if after < len(everything) else None,
+            **(_lot(request) if slug == PAGE_OF_LOT else {}),
         },
     )
+
+
+def _lot(request: HttpRequest) -> dict[str, Any]:
+    """Return what the page with the writes on the lot shows of them; the next visit starts anew."""
+    return {
+        "can_write": settings.DEBUG,
+        "writes": [source_of(f"{lot.__name__}.{w.__name__}") for w in lot.WRITES.values()],
+        "prices": request.session.pop(PRICES, None) if PRICES in request.session else None,
+    }
+
+
+@staff_member_required
+@require_POST
+def write_on_lot(request: HttpRequest) -> HttpResponse:
+    """Do the writes that send no signals on a car of the lot. Never without debug."""
+    if not settings.DEBUG:
+        raise Http404("Cars are made and removed here with DJANGO_DEBUG only.")
+    request.session[PRICES] = [asdict(prices) for prices in lot.run()]
+    return redirect(reverse("learn:page", args=[PAGE_OF_LOT]) + "#lot")
 
 
 @require_safe
