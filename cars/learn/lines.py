@@ -11,7 +11,9 @@ RECIPES = (
     "cars.caching.protocol",
     "cars.caching.transactions",
     "cars.caching.queryset",
+    "cars.caching.owed",
     "cars.lab.walks.rules",
+    "cars.lab.walks.outage_rules",
 )
 PROGRAMS = ("cars.lab.schedules.programs",)
 

@@ -218,11 +218,34 @@ CASES = {
             "A call can get no answer. Another process looks at what is owed, and withdraws it.",
             compared=False,
         ),
+        Case(
+            "no-answer-miss",
+            "No answer, a miss, and a process that looks",
+            "save look read no-answer",
+            "The row isn’t in the cache. A call can get no answer. Another process looks at what "
+            "is owed, and withdraws it.",
+            compared=False,
+        ),
+        Case(
+            "no-answer-two-saves",
+            "No answer to one of two saves",
+            "save save look no-answer cached",
+            "Two writers save the row. A call can get no answer. Another process looks at what is "
+            "owed, and withdraws it.",
+            compared=False,
+        ),
+        Case(
+            "no-answer-lost",
+            "A lost entry and no answer",
+            "save read no-answer lost cached",
+            "The row is in the cache. The cache can lose the entry, and a call can get no answer.",
+            compared=False,
+        ),
     )
 }
 
-# The rules for a server that answers, and those for one that fails that a short run shows; and the
-# case in which it goes wrong without each.
+# The case in which it goes wrong without each rule: those for a server that answers, then those for
+# one that fails.
 RULE_CASES = {
     "hold before COMMIT": "transaction-read",
     "holds are a set": "two-saves",
@@ -232,10 +255,14 @@ RULE_CASES = {
     "compare the token": "save-read",
     "fresh SELECT": "two-saves",
     "unknown outcome: keep the hold": "lost-connection",
+    "no answer is not absent": "no-answer-lost",
     "once more on a fresh connection": "restarted-server",
     "owed counts as held": "no-answer",
     "inserted in the same transaction": "no-answer-transaction",
     "inserted before the write in autocommit": "no-answer",
+    "under way until the write has ended": "no-answer-process",
+    "withdraw expires leases": "no-answer-miss",
+    "withdraw rewrites holds": "no-answer-two-saves",
     "withdraw, then delete": "no-answer-process",
 }
 
