@@ -35,7 +35,11 @@ logconfig_dict: dict[str, Any] = {
 
 
 def on_starting(server: Any) -> None:
-    """Empty the folder of the metrics: it has files of processes that have ended."""
+    """Tell the settings the number of threads, and empty the folder of the metrics.
+
+    The number can be the command line's. The folder has files of processes that have ended.
+    """
+    os.environ["WEB_THREADS"] = str(server.cfg.threads)
     if folder := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         shutil.rmtree(folder, ignore_errors=True)
         Path(folder).mkdir(parents=True, exist_ok=True)

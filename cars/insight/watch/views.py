@@ -18,8 +18,6 @@ from .recorder import recorder
 from .stream import stream
 from .table import cached
 
-PATIENCE = 10  # seconds to wait for a browser that doesn't read its stream
-
 # Each stream occupies a thread of the web server; the rest must be left for the pages.
 places = BoundedSemaphore(settings.WATCH_PLACES)
 
@@ -80,15 +78,24 @@ def events(request: HttpRequest) -> HttpResponseBase:
             "This page tries again every few seconds.",
             status=503,
         )
-    if client := request.META.get("gunicorn.socket"):
-        client.settimeout(PATIENCE)  # gunicorn itself would wait forever
-    watched = recorder(settings.MEMCACHED_SERVERS)
-    response = StreamingHttpResponse(
-        LimitedStream(stream(watched, request.GET.get("key", ""))), content_type="text/event-stream"
+    shown = stream(
+        recorder(settings.MEMCACHED_SERVERS),
+        request.GET.get("key", ""),
+        _last_event(request),
+        request.META.get("gunicorn.socket"),
     )
+    response = StreamingHttpResponse(LimitedStream(shown), content_type="text/event-stream")
     response["Cache-Control"] = "no-cache"
     response["X-Accel-Buffering"] = "no"  # nginx would buffer it
     return response
+
+
+def _last_event(request: HttpRequest) -> float:
+    """Return the time of the last event that a browser has got before it reconnected, or 0."""
+    try:
+        return float(request.headers.get("Last-Event-ID", ""))
+    except ValueError:
+        return 0.0
 
 
 def _refuse(reason: str, status: int = 403) -> HttpResponse:

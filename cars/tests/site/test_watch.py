@@ -1,15 +1,11 @@
 """The page /watch/ and its stream, with a real Memcached."""
 
-import re
 import signal
 import socket
 import threading
-from contextlib import closing
-from http.cookiejar import CookieJar
+from contextlib import closing, suppress
 from unittest import skipUnless
 from unittest.mock import patch
-from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, build_opener
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -24,7 +20,7 @@ from cars.insight.watch import servers as watched
 from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import empty_cache, on_servers
-from cars.tests.support.watching import PLACES, Events, WatchTestCase, close
+from cars.tests.support.watching import PLACES, Events, WatchTestCase, close, logged_in
 from carsite.toolbar import show_toolbar
 
 from . import test_demo
@@ -147,6 +143,23 @@ class StreamTests(WatchTestCase):
             names = [name for name, _ in Events(self.client.get("/watch/events"))]
         self.assertEqual(names, ["retry"])
 
+    def test_a_page_that_reconnects_gets_what_is_new_and_the_seconds_before(self):
+        events = self.watch()
+        cache.set("Car.1", b"x")
+        [old] = events.lines(lambda each: each["key"] == "Car.1")
+        cache.set("Car.2", b"x")
+        new = events.lines(lambda each: each["key"] == "Car.2")[-1]
+        for since, first in (
+            (events.id, "Car.1"),
+            (f"{old['time'] + stream.OVERLAP}", "Car.2"),
+            ("no time", "Car.1"),
+        ):
+            with self.subTest(since):
+                self.assertGreaterEqual(float(events.id), new["time"])
+                response = self.client.get("/watch/events", headers={"Last-Event-ID": since})
+                self.assertEqual(Events(response).next("log")["events"][0]["key"], first)
+                close(response)
+
     def test_the_recorder_ends_after_the_last_page(self):
         self.watch()
         with patch.object(recorder, "UNUSED", 0):
@@ -205,17 +218,18 @@ class PlacesTests(WatchTestCase):
                     answer = self.client.get("/watch/events")
                 self.assertContains(answer, views.NO_THREADS, status_code=503)
 
-    def test_a_browser_that_does_not_read_loses_its_place(self):
+    def test_a_client_that_takes_no_more_is_disconnected_so_that_no_write_blocks(self):
         ours, browser = socket.socketpair()
-        self.enterContext(browser)
-        with patch.object(views, "PATIENCE", 0.2), ours:
-            response = self.client.get("/watch/events", **{"gunicorn.socket": ours})
-            self.assertEqual(ours.gettimeout(), 0.2)
-            with self.assertRaises(TimeoutError):  # a server's: it then closes the response
+        with ours, browser, patch.object(stream, "LENGTH", 0.1):
+            ours.setblocking(False)
+            with suppress(BlockingIOError):
                 while True:
-                    ours.sendall(b"x" * 100_000)
-            close(response)
-        self.assertEqual(views.places._value, PLACES)
+                    ours.send(b"x" * 1024)
+            response = self.client.get("/watch/events", **{"gunicorn.socket": ours})
+            self.addCleanup(close, response)
+            self.assertEqual(list(response), [])
+            with self.assertRaises(BrokenPipeError):
+                ours.send(b"x")
 
 
 class AccessTests(WatchTestCase):
@@ -308,16 +322,12 @@ class StoppingTests(SimpleTestCase):
     def test_ctrl_c_ends_the_demo_while_pages_watch_that_have_the_minutes_before(self):
         demo = self.serve()
         root = "http://{}:{}".format(*demo.address)
-        browser = build_opener(HTTPCookieProcessor(CookieJar()))
-        form = browser.open(f"{root}/accounts/login/", timeout=10).read().decode()
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
-        data = {"csrfmiddlewaretoken": token, "username": "demo", "password": "demo"}
-        browser.open(f"{root}/accounts/login/", urlencode(data).encode(), timeout=10).close()
+        browser, _ = logged_in(root)
         browser.open(f"{root}/cars/1/", timeout=10).close()
         watching = [browser.open(f"{root}/watch/events", timeout=10) for _ in range(2)]
         for stream_ in watching:
             self.addCleanup(stream_.close)
-            self.assertEqual(stream_.readline(), b"retry: 200\n")
+            self.assertEqual(stream_.readline(), b"retry: %d\n" % stream.RETRY)
             # What happened before any page was watching: the demo records from its start.
             log = next(line for line in stream_ if line.startswith(b'data: {"events"'))
             self.assertIn(b'"Car.1"', log)

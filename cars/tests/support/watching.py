@@ -1,9 +1,13 @@
 """Helpers for the tests of /watch/."""
 
 import json
+import re
+from http.cookiejar import CookieJar
 from threading import BoundedSemaphore
 from unittest import skipUnless
 from unittest.mock import patch
+from urllib.parse import urlencode
+from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 from django.contrib.auth.models import User
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,6 +28,7 @@ class Events:
     def __init__(self, response):
         self.response = response
         self._blocks = iter(response.streaming_content)
+        self.id = ""  # of the last event that has one
         self.seconds = {0: (0, 0)}  # fetches that found something, and nothing
 
     def __iter__(self):
@@ -36,6 +41,7 @@ class Events:
                 yield "retry", int(fields["retry"])
             else:
                 data = json.loads(fields["data"])
+                self.id = fields.get("id", self.id)
                 if fields["event"] == "log":
                     self.seconds |= {second: each for second, *each in data["seconds"]}
                 yield fields["event"], data
@@ -80,6 +86,17 @@ def close(response):
     """Close the stream as a server does, but keep the connection that the test needs."""
     with patch.object(BaseDatabaseWrapper, "close_if_unusable_or_obsolete"):
         response.close()
+
+
+def logged_in(root: str) -> tuple[OpenerDirector, str]:
+    """Log in to the demo at the URL `root`; return a browser, and the Cookie that it sends."""
+    cookies = CookieJar()
+    browser = build_opener(HTTPCookieProcessor(cookies))
+    form = browser.open(f"{root}/accounts/login/", timeout=10).read().decode()
+    token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form)[1]
+    data = {"csrfmiddlewaretoken": token, "username": "demo", "password": "demo"}
+    browser.open(f"{root}/accounts/login/", urlencode(data).encode(), timeout=10).close()
+    return browser, "; ".join(f"{cookie.name}={cookie.value}" for cookie in cookies)
 
 
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
