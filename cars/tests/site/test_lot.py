@@ -83,7 +83,7 @@ class LotPageTests(TransactionTestCase):
     def test_the_button_shows_the_prices_after_each_write_once(self):
         page = self.client.post(URL, follow=True)
         self.assertEqual(page.redirect_chain, [(f"{PAGE}#lot", 302)])
-        self.assertContains(page, "€ 100, stale", count=6)
+        self.assertContains(page, "€ 100<br>stale", count=6)
         for write in FOUND:
             self.assertContains(page, f'<th scope="row">{write}</th>')
         self.assertNotContains(self.client.get(PAGE), "stale</span>")
