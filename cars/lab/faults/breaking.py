@@ -4,12 +4,13 @@ Each is a context manager: it does its work on a Stage at the beginning of the b
 time within it, and undoes it at the end.
 """
 
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from itertools import count
+from itertools import cycle
 
 from pymemcache.client.base import Client
 
@@ -106,15 +107,22 @@ def full(stage: Stage, history: History) -> Iterator[None]:
     """Give the server very little memory, and fill it all the time, so that it evicts."""
     with ExitStack() as stack:
         stack.enter_context(started_with("-m", "1", "-I", "512k")(stage, history))
-        client, numbers = _client(stage), count()
+        (server,) = stage.memcached
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        # Made before, since the readers run in this process: they must not wait for it.
+        commands = cycle([_filling(range(first, first + 500)) for first in range(0, 20_000, 500)])
 
         def fill() -> None:
-            # As large as the entry of a row, so that they compete for the same memory.
-            values = {f"filling-{next(numbers)}": b"x" * 150 for _ in range(500)}
-            client.set_many(values, noreply=True)
+            connection.sendall(next(commands))
 
         stack.enter_context(_again_and_again(fill, pause=0.02))
         yield
+
+
+def _filling(numbers: range) -> bytes:
+    """Return commands that store entries as large as rows: they compete for the same memory."""
+    value = b"x" * 150
+    return b"".join(b"set filling-%d 0 0 150 noreply\r\n%s\r\n" % (n, value) for n in numbers)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ class Fault:
     text: str  # what happens, as the table says it
     do: Do
     seconds: float = 4  # how long it lasts
+    known: float = KNOWN  # seconds after which the site has found out, and is warm
     servers: int = 1
     by_proxy: bool = False
     absent: bool = False  # the servers don't run at the start, but only after the fault
@@ -26,7 +27,7 @@ class Fault:
     def without_hits(self, begun: float, ended: float) -> tuple[float, float]:
         """Return from when to when rows have no hits, if the fault is from `begun` to `ended`."""
         # Rows that are held to their deadline have no hits afterwards, either.
-        return (ended if self.kills else begun + KNOWN), ended
+        return (ended if self.kills else begun + self.known), ended
 
 
 def _proxied(name: str, text: str, mode: Mode, seconds: float = 4) -> Fault:
@@ -46,7 +47,12 @@ FAULTS = {
         ),
         Fault("away", "away: its port refuses connections", breaking.ended(0)),
         Fault(
-            "not started", "not there when the site starts", breaking.not_yet_started, absent=True
+            "not started",
+            "not there when the site starts",
+            breaking.not_yet_started,
+            seconds=5,
+            known=2 * KNOWN,  # its threads and connections begin meanwhile
+            absent=True,
         ),
         Fault("stopped", "stopped (SIGSTOP)", breaking.frozen(0), seconds=6),
         _proxied("silent", "accepts, but never answers", Mode("silent")),

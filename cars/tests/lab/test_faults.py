@@ -152,6 +152,18 @@ class FiguresTests(SimpleTestCase):
         self.assertEqual(self.broken(slow=0.02), {"other pages"})
         self.assertEqual(self.broken(slow=0.4), {"page", "one page", "other pages"})
 
+    def test_the_waits_of_few_of_the_other_pages_count_in_their_average(self):
+        history = History({ROW: 1}, begun=0)
+        for hundredth in range(3000):
+            begun = hundredth / 100
+            waits = 12 < begun < 20 and hundredth % 12 == 0
+            history.pages.append(Page("car", begun, begun + (0.06 if waits else 0.01), 200))
+        history.reads.append(Read(ROW, 1, 21, 21, True, "7"))
+        times = Times(calm=[(0, 10), (22, 30)], fault=(10, 20), end=30)
+        found = figures(FAULTS["nothing"], "SQLite", history, times, Rest(), log=[])
+        self.assertEqual(found.most.longer, 0)
+        self.assertIn("other pages", found.broken())
+
     def test_what_differs_without_a_fault_too_breaks_no_bound(self):
         self.assertTrue(Pair([0.010, 0.011], 0.015).is_over(0.002))
         self.assertFalse(Pair([0.010, 0.014], 0.018).is_over(0.002))
