@@ -4,7 +4,8 @@ from typing import Any
 
 from django import forms
 
-from .scenarios import CASES, HERE, MOST_STEPS, RECIPES, RULE_CASES
+from .cases import CASES
+from .scenarios import HERE, MOST_STEPS, RECIPES, RULE_CASES
 
 
 class LabForm(forms.Form):

@@ -11,6 +11,7 @@ from typing import Any
 
 from django.conf import settings
 
+from .cases import CASES
 from .runs import Code, Entry, Frame, Run, in_words
 
 
@@ -112,8 +113,6 @@ def picture_of(run: Run) -> Picture:
 
 def _before(run: Run) -> Entry:
     """Return what stood under the key at first."""
-    from .scenarios import CASES
-
     case = CASES[run.case]
     return Entry("row", 0) if "cached" in case.words.split() else Entry("nothing")
 

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 
 from cars.lab.walks.walk import walk_all
 
+from .cases import CASES
 from .recorded import Cell
 from .runs import Run
-from .scenarios import CASES, RECIPES, RULE_CASES, RUNS, Scenario, scenario
+from .scenarios import RECIPES, RULE_CASES, Scenario, scenario
 from .search import TooLong, shortest, some
+from .shown import RUNS
 from .stage import open_stage
 
-STATES = 3000  # that a search for the shortest run looks at, at most
+STATES = 40_000  # that a search for the shortest run looks at, at most: for minutes
 
 
 def scenarios_of_grid(vendor: str) -> Iterator[Scenario]:

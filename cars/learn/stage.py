@@ -3,11 +3,10 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from cars.caching.entries import EXPIRE, Holds, Lease, Row, Seen, State
+from cars.caching.entries import State
 from cars.lab.schedules.actors import Actor
 from cars.lab.schedules.scene import PlainEntry
 from cars.lab.schedules.steps import WRITES, Step
-from cars.lab.schedules.verdicts import Verdict
 from cars.lab.schedules.world import FAILS, FAILS_DONE, World
 from cars.lab.walks.determined import determined_world
 from cars.lab.walks.rules import without
@@ -15,6 +14,7 @@ from cars.lab.walks.rules import without
 from .lines import code_of
 from .runs import Choice, Code, Entry, Frame, Lane, Run, in_words
 from .scenarios import HERE, Scenario
+from .words import VISITOR, call_of, sentence_of, title_of
 
 FAULTS = {
     "lost": "The cache loses the entry",
@@ -29,7 +29,6 @@ OF_A_LANE = {
     FAILS: ("silent-", "no answer, not done"),
     FAILS_DONE: ("silent-done-", "no answer, but done"),
 }
-VISITOR = "visitor"  # who reads once more when all others have ended
 CACHE_CALLS = ("get", "gets", "cas", "add", "set", "delete")
 
 
@@ -68,8 +67,8 @@ class Stage:
             names = [name for name, lane in lanes.items() if lane == kind]
             for number, name in enumerate(names, 1):
                 self.ids[name] = f"{kind}{number}" if len(names) > 1 else kind
-        self.lanes = [Lane(i, _title(i), i.startswith("writer")) for i in self.ids.values()]
-        self.lanes.append(Lane(VISITOR, _title(VISITOR), writes=False))
+        self.lanes = [Lane(i, title_of(i), i.startswith("writer")) for i in self.ids.values()]
+        self.lanes.append(Lane(VISITOR, title_of(VISITOR), writes=False))
         self.ids[VISITOR] = VISITOR
 
     def replay(self, steps: Sequence[str]) -> list[Frame]:
@@ -111,8 +110,8 @@ class Stage:
                 before, told = OF_A_LANE.get(what, ("", ""))
                 pending = self.world.by_name[actor].pending
                 if what != KILL and pending:
-                    told = f"{_call(pending)}: {told}" if told else _call(pending)
-                yield Choice(before + lane, _title(lane), told)
+                    told = f"{call_of(pending)}: {told}" if told else call_of(pending)
+                yield Choice(before + lane, title_of(lane), told)
 
     def take(self, step: str) -> list[Frame]:
         """Take `step`, the id of a choice, and return its frame; BEGIN takes the next one too.
@@ -206,9 +205,9 @@ class Stage:
         lane = self.ids[actor.name]
         target = "cache" if step.kind in CACHE_CALLS else "database"
         verdict = self.world.verdict or ""
-        sentence = self._sentence(lane, actor) if verdict else ""
+        sentence = sentence_of(self.world, actor, title_of(lane)) if verdict else ""
         result = "no answer" if is_silent else self._result(actor, step)
-        return self._frame(lane, _call(step), target, result, str(verdict), sentence, code)
+        return self._frame(lane, call_of(step), target, result, str(verdict), sentence, code)
 
     def _frame(
         self,
@@ -221,7 +220,7 @@ class Stage:
         code: Code | None = None,
     ) -> Frame:
         lock = self.world.lock
-        writing = _title(self.ids[lock.owner]) if lock and lock.written else ""
+        writing = title_of(self.ids[lock.owner]) if lock and lock.written else ""
         return Frame(
             lane,
             call,
@@ -269,44 +268,4 @@ class Stage:
         return f"owed by {' and '.join(owners).lower()}" if owners else "nothing"
 
     def _owner(self, token: str) -> str:
-        return _title(self.ids[token.rpartition("-")[0]])
-
-    def _sentence(self, lane: str, actor: Actor) -> str:
-        title, committed, number = _title(lane), self.world.committed, actor.last_read
-        who = title if title[-1].isdigit() else f"The {title.lower()}"
-        if self.world.verdict is Verdict.RIGHT:
-            return f"{who} is shown {number}, the committed row."
-        if self.world.verdict is Verdict.DIRTY:
-            return f"{who} is shown {number}, which is not committed."
-        newer = "the row is deleted" if committed is None else f"{committed} is committed"
-        text = f"{who} is shown {number}, although {newer}."
-        if self.world.verdict is Verdict.EXCUSED:
-            why = "the entry was lost while a write was open"
-            if self.world.has_unseen_write():
-                why = "the cache was not told of this write"
-            elif self.world.is_out_of_reach(actor):
-                why = "its process has not looked yet at what is owed"
-            text += f" This is a listed exception: {why}."
-        return text
-
-
-def _title(lane: str) -> str:
-    """Return the title of the lane `lane`, for example "Writer 2" for "writer2"."""
-    if lane == VISITOR:
-        return "Next visitor"
-    name = lane.rstrip("0123456789")
-    return f"{name} {lane.removeprefix(name)}".strip().capitalize()
-
-
-def _call(step: Step) -> str:
-    """Return what `step` calls, for example "add lease" or "set row 1"."""
-    if step.swap:
-        new = step.swap.value
-        kinds: dict[type, str] = {Row: "row", Lease: "lease", Holds: "holds"}
-        what = "expire" if new is EXPIRE else kinds[type(new)]
-        return f"{'add' if step.swap.seen == Seen(None, None) else 'cas'} {what}"
-    if step.kind in ("set", "add"):
-        if isinstance(step.value, Row):
-            return f"{step.kind} row"
-        return f"{step.kind} {'None' if step.value is None else f'row {step.value.number}'}"
-    return str(step)
+        return title_of(self.ids[token.rpartition("-")[0]])

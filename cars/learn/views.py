@@ -11,12 +11,14 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from . import lot, pages, proofs, recorded
+from .cases import CASES
 from .forms import LabForm
 from .lab import Unavailable
 from .lab import lab as process
 from .picture import picture_of, source_of
 from .process import Answer, Question
-from .scenarios import CASES, HERE, RECIPES, RULE_CASES, without_name
+from .scenarios import HERE, RECIPES, RULE_CASES
+from .shown import without_name
 
 FIRST = {"recipe": "set-on-save", "case": "save-read"}  # what the lab opens with
 PAGE_OF_LOT = "what-signals-miss"

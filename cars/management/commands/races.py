@@ -9,16 +9,10 @@ from tqdm import tqdm
 
 from cars.lab.walks.database import test_database
 from cars.learn import recorded
+from cars.learn.cases import CASES
 from cars.learn.runs import Run, in_words
-from cars.learn.scenarios import (
-    CASES,
-    RECIPES,
-    RULE_CASES,
-    RUNS,
-    Unknown,
-    scenario,
-    without_name,
-)
+from cars.learn.scenarios import RECIPES, RULE_CASES, Unknown, scenario
+from cars.learn.shown import RUNS, without_name
 
 NAME, WIDTH = 36, 20  # columns of the grid
 

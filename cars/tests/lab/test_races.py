@@ -14,16 +14,10 @@ from django.test import TransactionTestCase
 from cars.caching.backends import LocalMemoryCache, MemcachedCache
 from cars.lab.walks.rules import RULES
 from cars.learn import recorded, recording, search
+from cars.learn.cases import CASES
 from cars.learn.runs import Run
-from cars.learn.scenarios import (
-    CASES,
-    RECIPES,
-    RULE_CASES,
-    RUNS,
-    Unknown,
-    scenario,
-    without_name,
-)
+from cars.learn.scenarios import RECIPES, RULE_CASES, Unknown, scenario
+from cars.learn.shown import RUNS, without_name
 from cars.learn.stage import NotPossible, open_stage
 from cars.tests.support.caches import MemcachedMixin
 

@@ -12,9 +12,11 @@ from msgspec.structs import replace
 
 from cars import documents
 from cars.learn import pages, recorded
+from cars.learn.cases import CASES
 from cars.learn.picture import picture_of, source_of
 from cars.learn.runs import Code
-from cars.learn.scenarios import CASES, RECIPES, RULE_CASES, RUNS, without_name
+from cars.learn.scenarios import RECIPES, RULE_CASES
+from cars.learn.shown import RUNS, without_name
 from cars.markdown import SITE, render
 from cars.models import Car
 from cars.tests.recipe.test_docs import exceptions_to_never_stale
