@@ -12,7 +12,7 @@ from .search import TooLong, shortest, some
 from .shown import RUNS
 from .stage import open_stage
 
-STATES = 40_000  # that a search for the shortest run looks at, at most: for minutes
+STATES = 60_000  # that a search for the shortest run looks at, at most, which takes minutes
 
 
 def scenarios_of_grid(vendor: str) -> Iterator[Scenario]:
