@@ -144,3 +144,35 @@ class LearnTests(BrowserTestCase):
                 for state in ("nothing", "row", "lease", "holds")
             }
             self.assertEqual(len(set(styles.values())), 4, styles)
+
+
+@tag("any-database")
+class LotTests(BrowserTestCase):
+    """The writes on the lot, with debug, which they need."""
+
+    PAGE = "/learn/what-signals-miss/"
+
+    def write(self, page):
+        page.goto(self.PAGE)
+        button = page.get_by_role("button", name="Write a car in each way")
+        button.focus()
+        page.keyboard.press("Enter")
+        expect(page.locator("#lot tbody tr")).to_have_count(7)
+        expect(page.locator("#lot .wrong")).to_have_count(6)
+
+    def test_without_javascript_a_key_writes_them_and_shows_the_prices(self):
+        with self.visitor(self.staff, java_script_enabled=False) as page:
+            self.write(page)
+
+    def test_the_prices_fit_every_width_and_axe_finds_no_violations_in_light_or_dark(self):
+        with self.visitor(self.staff, bypass_csp=True) as page:
+            self.write(page)
+            for width in WIDTHS:
+                page.set_viewport_size({"width": width, "height": 800})
+                needed = page.evaluate("document.documentElement.scrollWidth")
+                self.assertLessEqual(needed, width)
+            page.locator("#lot summary").click()
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                found = Axe().run(page, {"include": [["#lot"]]}, {"resultTypes": ["violations"]})
+                self.assertEqual(found.violations_count, 0, found.generate_report())
