@@ -8,7 +8,7 @@ from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.mixins import PermissionRequiredMixin
 from django.contrib.messages.views import SuccessMessageMixin
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.views.decorators.http import require_POST, require_safe
@@ -37,6 +37,20 @@ def home(request: HttpRequest) -> HttpResponse:
             "debug": settings.DEBUG,
         },
     )
+
+
+@require_safe
+def documentation(request: HttpRequest) -> HttpResponse:
+    """List the pages of the documentation."""
+    return render(request, "documents.html", {"documents": documents.listed()})
+
+
+@require_safe
+def picture(request: HttpRequest, name: str) -> FileResponse:
+    """Send a picture of the documentation."""
+    if name not in documents.pictures():
+        raise Http404(f"There is no picture {name!r} in the documentation.")
+    return FileResponse(documents.pictures()[name].open("rb"))
 
 
 @require_safe

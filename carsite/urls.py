@@ -18,6 +18,8 @@ urlpatterns = [
     path("accounts/login/", login, name="login"),
     path("accounts/logout/", LogoutView.as_view(), name="logout"),
     path("admin/", admin.site.urls),
+    path("docs/", views.documentation, name="documents"),
+    path("docs/pictures/<str:name>", views.picture, name="picture"),
     path("docs/<slug:name>/", views.document, name="document"),
     path("learn/", include("cars.learn.urls")),
     path("watch/", include("cars.insight.watch.urls")),

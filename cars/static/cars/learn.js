@@ -1,13 +1,6 @@
 // Steps through the runs of the tutorial: by buttons, and by the arrow keys inside of a run.
 "use strict";
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function words(step) {
   const text = step.innerText.replace(/\s+/g, " ");
   return text.trim();

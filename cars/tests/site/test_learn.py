@@ -209,6 +209,40 @@ class DocumentTests(TestCase):
                 with self.subTest(page.slug, url=url, anchor=anchor):
                     self.assertContains(self.client.get(url), f'id="{anchor}"')
 
+    def test_every_page_is_listed_with_what_it_is_about(self):
+        self.assertEqual(set(documents.ABOUT), documents.names())
+        page = self.client.get("/docs/")
+        for name, title, about in documents.listed():
+            link = f'<a href="/docs/{name}/">{title}</a>'
+            self.assertContains(page, f"<li>{link} <span>{about}</span></li>", html=True)
+
+    def test_the_pictures_of_a_page_are_shown_with_a_text(self):
+        shown = set()
+        for name in documents.names():
+            for tag_ in re.findall("<img [^>]*>", documents.text(name).html):
+                with self.subTest(name, picture=tag_):
+                    self.assertRegex(tag_, 'alt="[^"]{10,}"')
+                    url = re.search('src="([^"]*)"', tag_)[1]
+                    answer = self.client.get(url)
+                    self.addCleanup(answer.close)
+                    self.assertRegex(answer["Content-Type"], "^image/(png|svg)")
+                    shown.add(Path(url).name)
+        self.assertEqual(shown, {"car.png", "watch.png", "chart.svg"})
+
+    def test_no_other_file_is_sent_as_a_picture(self):
+        for name in (
+            "../../carsite/settings.py",
+            "..%2fsite.md",
+            "%2fetc%2fpasswd",
+            "site.md",
+            "..",
+        ):
+            with self.subTest(name):
+                self.assertEqual(self.client.get(f"/docs/pictures/{name}").status_code, 404)
+        for target in ("screenshots/../../README.md", "other/car.png", "/car.png", "car.png"):
+            with self.subTest(target):
+                self.assertEqual(documents.link(target), "")
+
     def test_a_document_that_does_not_exist_is_a_404(self):
         self.assertEqual(self.client.get("/docs/nothing/").status_code, 404)
 

@@ -17,6 +17,10 @@ except ImportError:
 WIDTHS = (1280, 390, 320)  # of a desktop, and of phones
 LAB = pages.lab_url("set-on-save", "save-read", "", ("reader", "reader", "writer"))
 
+# The boxes of code that are wider than they are shown.
+CUT_OFF = """[...document.querySelectorAll(".code pre")]
+    .filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.textContent)"""
+
 
 @tag("any-database")
 @tag("processes")
@@ -32,7 +36,8 @@ class LearnTests(BrowserTestCase):
 
     def test_each_page_fits_every_width_and_axe_finds_no_violations_in_light_or_dark(self):
         urls = [reverse("learn:page", args=[page.slug]) for page in pages.pages()]
-        urls += [reverse("learn:index"), LAB, reverse("learn:races"), "/docs/protocol/"]
+        urls += [reverse("learn:index"), LAB, reverse("learn:races")]
+        urls += ["/docs/", "/docs/protocol/", "/docs/site/"]
         urls.append(reverse("learn:proofs", args=["test_exceptions"]))
         # axe-core adds a style to the page, which the policy would block.
         with self.visitor(bypass_csp=True) as page:
@@ -47,6 +52,8 @@ class LearnTests(BrowserTestCase):
                         "document.querySelectorAll('details').forEach(d => d.open = true)"
                     )
                     self.assertNoViolations(page)
+                    page.set_viewport_size({"width": min(WIDTHS), "height": 800})
+                    self.assertEqual(page.evaluate(CUT_OFF), [])
                     page.emulate_media(color_scheme="dark")  # changes nothing but colors
                     self.assertNoViolations(page, runOnly=["color-contrast"])
                     page.emulate_media(color_scheme="light")
