@@ -46,8 +46,9 @@ a save in autocommit:
     Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change,
     protocol._parts, protocol._look, gets_many, protocol.add_holds, protocol._has_hold,
     swap_and_look, transactions.after_save, transactions._end_save, transactions.withdraw_saves,
-    Writer.tell_committed, Writer.release, protocol.release, protocol._is_only_hold,
-    protocol.fill_or_log, protocol.fill, protocol._packed, cas_many, Writer._end
+    Writer.tell_committed, Writer.release, protocol.release, protocol.release_holds,
+    protocol._is_only_hold, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many,
+    Writer._end
 an update() in a transaction:
     CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
     queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
@@ -56,8 +57,8 @@ an update() in a transaction:
     protocol.setting, protocol._change, protocol._parts, protocol._look, gets_many,
     protocol.add_holds, protocol._has_hold, swap_and_look, Transaction.finish,
     Transaction.is_left_behind, Writer.tell_committed, Writer.release, protocol.release,
-    protocol._is_only_hold, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many,
-    Writer._end
+    protocol.release_holds, protocol._is_only_hold, protocol.fill_or_log, protocol.fill,
+    protocol._packed, cas_many, Writer._end
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle, Transaction.__init__,
     Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,

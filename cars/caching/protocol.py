@@ -35,6 +35,7 @@ DEFAULTS = {
 TRIES = 20  # at a change that is refused because others have changed the entry
 LONGEST_PAUSE = 0.05  # seconds between two tries, or between two looks at another reader's lease
 CHUNK = 500  # keys in one round trip of a writer
+KEPT = 2_000  # keys, held at once, of which a writer remembers what stands: about a megabyte
 MOST_PKS = 10_000  # in one read: PostgreSQL takes 65,535 in a query, SQLite 250,000
 
 
@@ -218,7 +219,7 @@ def hold(
     """Put the hold `token` on these keys, whatever stands there; renew it where it stands.
 
     To be called before the COMMIT. Returns what stands now, by key, where the hold is known to
-    stand; ABSENT for each of more than CHUNK keys. What is to be done about the other keys is owed:
+    stand; ABSENT for each of more than KEPT keys. What is to be done about the other keys is owed:
     the server didn't answer, or others were faster too many times.
 
     `are_new`: mostly nothing stands under these keys. The look itself puts the hold there.
@@ -232,36 +233,30 @@ def hold(
         added = add_holds(cached, token, deadline, seen)
         events.tell(events.HOLD, cached.model, started, *added)
         # Of many rows, what stands would take more memory than their pks.
-        held.update(added if len(keys) <= CHUNK else dict.fromkeys(added, ABSENT))
+        held.update(added if len(keys) <= KEPT else dict.fromkeys(added, ABSENT))
         return set(added)
 
-    _change(cached, keys, add, Holds({token: deadline}) if are_new else None)
+    _change(cached, keys, add, first=Holds({token: deadline}) if are_new else None)
     return held
 
 
-# Each of these returns the keys where it couldn't be done: it is owed.
+# Each of these returns the keys where it couldn't be done: it is owed. `held` is what `hold` has
+# returned. While it still stands, the others that had held before are in it, and no other has held
+# since. So it can be replaced without another look.
 
 
 def release(
     cached: CachedModel, keys: Keys, token: str, held: dict[str, Seen] | None = None
 ) -> set[str]:
-    """Remove the hold `token` from these keys, since the write is committed, and fill them.
-
-    `held`: what `hold` has returned. While it still stands, the others that had held before are
-    in it, and no other has held since. So a row can be put over it without another look.
-    """
-    alone = {key: at for key, at in (held or {}).items() if _is_only_hold(at.value, token)}
-    ended: set[str] = set()
-    for part in _parts(alone):
-        claimed = {key: alone[key] for key in part}
-        ended |= fill_or_log(cached, {key: keys[key] for key in part}, claimed)
-    rest = {key: pk for key, pk in keys.items() if key not in ended}
-    return _change(cached, rest, partial(release_holds, cached, token, rest)) if rest else set()
+    """Remove the hold `token` from these keys, since the write is committed, and fill them."""
+    return _change(cached, keys, partial(release_holds, cached, token, keys), held)
 
 
-def withdraw(cached: CachedModel, keys: Collection[str], token: str) -> set[str]:
+def withdraw(
+    cached: CachedModel, keys: Collection[str], token: str, held: dict[str, Seen] | None = None
+) -> set[str]:
     """Remove the hold `token` from these keys, and fill nothing; the last one expires the entry."""
-    return _change(cached, keys, partial(remove_holds, cached, token))
+    return _change(cached, keys, partial(remove_holds, cached, token), held)
 
 
 def withdraw_owed(cache: SwapCache, tokens: dict[str, set[str]]) -> set[str]:
@@ -306,7 +301,8 @@ def add_holds(
 def release_holds(cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]) -> set[str]:
     absent = {key: keys[key] for key, at in seen.items() if at is ABSENT}
     alone = {key: at for key, at in seen.items() if _is_only_hold(at.value, token)}
-    done = remove_holds(cached, token, {k: at for k, at in seen.items() if k not in alone})
+    rest = {key: at for key, at in seen.items() if key not in alone}
+    done = remove_holds(cached, token, rest) if rest else set()
     if absent:
         warm(cached, absent)
     if alone:
@@ -363,17 +359,19 @@ def _change(
     cached: CachedModel,
     keys: Collection[str],
     change: Callable[[dict[str, Seen]], set[str]],
+    known: dict[str, Seen] | None = None,
     first: Holds | None = None,
 ) -> set[str]:
     """Show `change` what stands under these keys until all are done, TRIES times at most.
 
-    The looks put `first` where nothing stands.
+    What is `known` is not looked at, the first time. The looks put `first` where nothing stands.
 
     Where the server doesn't answer it is asked once more: a connection that broke, as all do when
     a server is restarted, is a fresh one then. Returns the keys that are not done.
     """
     started = perf_counter()
     left = sorted(keys)
+    known = dict(known or {})
     unanswered: set[str] = set()
     failed: set[str] = set()
     for attempt in range(TRIES):
@@ -381,7 +379,9 @@ def _change(
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
         ended: set[str] = set()
         for part in _parts(left):
-            seen = _look(cached, part, first)
+            seen = {key: known.pop(key) for key in part if key in known}
+            if unknown := [key for key in part if key not in seen]:
+                seen |= _look(cached, unknown, first)
             silent = {key for key, at in seen.items() if at is NO_ANSWER}
             ended |= change({key: at for key, at in seen.items() if key not in silent})
             failed |= silent & unanswered

@@ -21,7 +21,7 @@ from django.db.models import Model
 from . import events, owed, protocol
 from .backends.base import Blocks, test_namespace
 from .databases import in_transaction
-from .entries import Seen, new_token
+from .entries import ABSENT, Seen, new_token
 from .keys import pks_of
 from .registry import CachedModel, Keys, concrete, is_cached, written_by
 
@@ -65,8 +65,7 @@ class Writer:
             standing.pop(key, None)  # a renewal without an answer may be anything
         seen = protocol.hold(cached, keys, self.token, are_new)
         self.held_at = perf_counter()
-        if len(keys) <= protocol.CHUNK:  # of many rows only the pks are kept
-            standing.update(seen)
+        standing.update((key, at) for key, at in seen.items() if at is not ABSENT)
         if failed := keys.keys() - seen.keys():
             self.owed.setdefault(cached, set()).update(failed)
             alias = self.connection.alias
@@ -84,16 +83,14 @@ class Writer:
         of historical models, whose tables may have other columns, the holds are withdrawn.
         """
         for cached, keys in self.held.items():
-            if cached.model in self.written:
-                failed = protocol.release(cached, keys, self.token, self.standing.get(cached))
-            else:
-                failed = protocol.withdraw(cached, keys, self.token)
-            self._end(cached, failed)
+            end = protocol.release if cached.model in self.written else protocol.withdraw
+            self._end(cached, end(cached, keys, self.token, self.standing.get(cached)))
 
     def withdraw(self) -> None:
         """Withdraw all holds, since nothing will be committed."""
         for cached, keys in self.held.items():
-            self._end(cached, protocol.withdraw(cached, keys, self.token))
+            held = self.standing.get(cached)
+            self._end(cached, protocol.withdraw(cached, keys, self.token, held))
 
     def _end(self, cached: CachedModel, failed: set[str]) -> None:
         """Write down what is owed of `failed`, whose holds couldn't be released or withdrawn."""

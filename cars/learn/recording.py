@@ -12,7 +12,7 @@ from .search import TooLong, shortest, some
 from .shown import RUNS
 from .stage import open_stage
 
-STATES = 60_000  # that a search for the shortest run looks at, at most, which takes minutes
+STATES = 10_000  # that a search for the shortest run looks at, at most
 
 
 def scenarios_of_grid(vendor: str) -> Iterator[Scenario]:

@@ -29,8 +29,9 @@ class SwapMixin(SwapCache):
 
     def make_and_validate_key(self, key: str, version: int | None = None) -> str:
         """Return the key on the server: inside a TestCase, the recipe's keys have its namespace."""
-        if "django.test.testcases" in sys.modules and is_key(str(key)):
-            key = f"{test_namespace()}{key}"
+        namespace = test_namespace() if "django.test.testcases" in sys.modules else ""
+        if namespace and is_key(str(key)):
+            key = f"{namespace}{key}"
         name = self.make_key(key, version)
         # Django checks character by character; this accepts most keys at once.
         if not (len(name) <= 250 and name.isascii() and name.isprintable() and " " not in name):

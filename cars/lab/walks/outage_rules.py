@@ -32,11 +32,12 @@ def _ask_once(stack: ExitStack) -> None:
         cached: CachedModel,
         keys: Collection[str],
         do: Callable[[dict[str, Seen]], set[str]],
+        known: dict[str, Seen] | None = None,
         first: Holds | None = None,
     ) -> set[str]:
         seen = cached.cache.gets_many(keys)
         silent = {key for key, at in seen.items() if at is NO_ANSWER}
-        return silent | change(cached, set(keys) - silent, do, first)
+        return silent | change(cached, set(keys) - silent, do, known, first)
 
     _replace(stack, protocol, _change=change_or_fail)
 

@@ -64,6 +64,22 @@ class WriterTests(ClientsTestCase):
         self.withdraw("b")
         self.assertIsNone(entry_under(self.key))
 
+    def test_what_a_hold_saw_is_not_looked_at_again(self):
+        held = protocol.hold(CACHED, [self.key], "a")
+        with patch.object(protocol, "_look") as look:
+            protocol.withdraw(CACHED, [self.key], "a", held)
+            self.assertIsNone(entry_under(self.key))
+            look.assert_not_called()
+
+    def test_a_writer_that_knows_what_stood_leaves_a_hold_that_came_since(self):
+        for end in (protocol.withdraw, protocol.release):
+            with self.subTest(end=end):
+                held = protocol.hold(CACHED, {self.key: self.plain.pk}, "a")
+                self.hold("b")
+                end(CACHED, {self.key: self.plain.pk}, "a", held)
+                self.assertEqual(entry_under(self.key).deadlines.keys(), {"b"})
+                self.withdraw("b")
+
     def test_a_writer_that_withdraws_leaves_the_fill_to_one_that_releases_later(self):
         self.hold("a", "b")
         self.withdraw("a")
@@ -166,7 +182,7 @@ class WriterTests(ClientsTestCase):
         keys = [CACHED.key(pk) for pk in range(1, 4)]
         few = protocol.hold(CACHED, keys, "a")
         self.assertTrue(all(at.value.deadlines.keys() == {"a"} for at in few.values()))
-        with patch.object(protocol, "CHUNK", 2):
+        with patch.object(protocol, "KEPT", 2):
             self.assertEqual(protocol.hold(CACHED, keys, "b"), dict.fromkeys(keys, ABSENT))
 
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
