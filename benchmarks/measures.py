@@ -46,6 +46,10 @@ def hit_among(rows: int) -> str:
     return f"a hit among {rows:,} rows"
 
 
+# Measures of which it is found out where the time goes.
+IN_PARTS = (HIT, MISS, SAVE, CREATE, DELETE, UPDATE)
+
+
 def share_of(measure: str, part: str) -> str:
     """Return the name of the measure of how much of the time of `measure` goes into `part`."""
     return f"{measure}, in percent: {part}"

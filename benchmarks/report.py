@@ -107,14 +107,16 @@ def rows_of_pages(samples: Samples, database: str) -> list[str]:
 
 def rows_of_parts(samples: Samples, database: str) -> list[str]:
     """Return the table of where the time goes, as lines; none if it was not measured."""
-    names = (measures.HIT, measures.MISS, measures.SAVE)
+    names = measures.IN_PARTS
     lines = []
     for part in PARTS:
         of = [measures.share_of(name, part) for name in names]
         shares = [samples.median(database, name, This.title) for name in of]
         if None not in shares:
             lines.append(f"| {part} | {' | '.join(f'{share:.0f}' for share in shares)} |")
-    return [f"| | {' | '.join(names)} |", "|---|---:|---:|---:|", *lines] if lines else []
+    return (
+        [f"| | {' | '.join(names)} |", "|---" + "|---:" * len(names) + "|", *lines] if lines else []
+    )
 
 
 def rows(

@@ -147,13 +147,16 @@ class Run:
                 self._add(measures.hit_among(rows), title, time)
 
     def parts(self) -> None:
-        """Find out where the time of this recipe's hits, misses and saves goes."""
+        """Find out where the time of this recipe's reads and writes goes."""
         process = self.contestants[This.title]
         process.do("warm", self.pks.hot)
         parts = {
             measures.HIT: process.do("parts", "one", self.pks.some(200) * 20),
             measures.MISS: process.do("parts", "one", self.pks.cold(200)),
             measures.SAVE: process.do("parts_of_saves", list(self.pks.hot)),
+            measures.CREATE: process.do("parts_of_creates", 200),
+            measures.DELETE: process.do("parts_of_deletes", 200),
+            measures.UPDATE: process.do("parts", "update", [(1, measures.UPDATED)] * 5),
         }
         for measure, shares in parts.items():
             for part, share in shares.items():

@@ -189,6 +189,23 @@ class Work:
         """Return the same for saves of these cars."""
         return self.parts("save", [self.contestant.one(pk) for pk in pks])
 
+    def parts_of_creates(self, number: int) -> dict[str, float]:
+        """Return the same for the making of so many cars. They are deleted again."""
+        cars = self.contestant.cars
+        last = cars.order_by("pk").last().pk
+        parts = self.parts("create", list(range(number)))
+        for car in cars.filter(pk__gt=last):
+            self.contestant.delete(car)
+        self._number_as_before()
+        return parts
+
+    def parts_of_deletes(self, number: int) -> dict[str, float]:
+        """Return the same for the deleting of so many cars, which are made before and read."""
+        made = [self.contestant.create(n) for n in range(number)]
+        parts = self.parts("delete", [self.contestant.one(car.pk) for car in made])
+        self._number_as_before()
+        return parts
+
     def _functions(self, method: str, arguments: list[Any]) -> list[tuple[Any, Any]]:
         """Call the method under cProfile; return its functions, the one with most time first."""
         call = getattr(self.contestant, method)

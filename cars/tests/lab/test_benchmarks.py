@@ -37,6 +37,12 @@ if (settings.BASE_DIR / "benchmarks").exists():  # the container image has none
         def test_the_selects_of_a_bulk_update_are_those_after_its_commit(self):
             self.assertEqual(self.work.selects_of_bulk_update(self.pks[-1]), 1)
 
+        def test_the_parts_of_creates_and_deletes_leave_the_cars_as_they_were(self):
+            before = list(Car.objects.order_by("pk").values())
+            for parts in (self.work.parts_of_creates(3), self.work.parts_of_deletes(3)):
+                self.assertAlmostEqual(sum(parts.values()), 100)
+            self.assertEqual(list(Car.objects.order_by("pk").values()), before)
+
         def test_the_parts_of_the_time_of_hits_are_all_of_it(self):
             self.work.warm(self.pks)
             parts = self.work.parts("one", self.pks)
