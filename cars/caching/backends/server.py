@@ -3,8 +3,9 @@
 All threads share it. After a time-out the server is left alone, and once a second one thread asks
 whether it is back. So a server that is away costs one thread a moment, and no other thread waits.
 
-A server that answers now and then would be found out anew each second. So a process that has waited
-for a server in vain is wary for a while: no server may be silent for longer than a moment.
+A server that answers only now and then would be found out anew each second. So a process that has
+waited for an answer that didn't come is wary for a while: no server may be silent for longer than a
+moment.
 """
 
 import logging
