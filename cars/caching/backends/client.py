@@ -27,7 +27,7 @@ from .timed import TimedClient
 WITHOUT_CAS = "it runs without compare and swap, option -C"
 BROKEN = (ConnectionError, MemcacheUnexpectedCloseError)  # the connection, not the server
 ANSWERS = (b"STORED", b"NOT_STORED", b"EXISTS", b"NOT_FOUND")
-NOT_STORED = (b"SERVER_ERROR object too large", b"SERVER_ERROR out of memory")
+TOO_LARGE = b"SERVER_ERROR object too large"
 
 UNANSWERED: dict[Any, Any] = {}  # what a read returns if the server doesn't answer
 
@@ -134,7 +134,8 @@ class SafeClient(TimedClient):
             for name in sent:
                 rest, line = _readline(self.sock, rest)
                 # A value that is too large must not hide the answers to the others.
-                if line not in ANSWERS and not line.startswith(NOT_STORED):
+                # Out of memory, a server can't hold anything: it is left alone.
+                if line not in ANSWERS and not line.startswith(TOO_LARGE):
                     raise MemcacheUnknownError(line[:32])
                 if line == b"STORED":
                     stored.add(name)

@@ -13,7 +13,7 @@ from django.test import TestCase, TransactionTestCase
 from pymemcache.client import base
 
 from cars.caching.backends import client, server
-from cars.caching.entries import ABSENT, Lease, Swap
+from cars.caching.entries import ABSENT, NO_ANSWER, Holds, Lease, Swap
 from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import MemcachedMixin, empty_cache
@@ -186,17 +186,12 @@ class ServerDownTests(MemcachedMixin, TransactionTestCase):
                 self.assertEqual(asked.call_count, second)
 
 
-class HalfAnswersTests(MemcachedMixin, TransactionTestCase):
-    """What answers closes each connection in the middle of an answer."""
+class BadAnswersTests(MemcachedMixin, TransactionTestCase):
+    """What answers each command with the same bytes, and then closes the connection."""
 
-    def test_it_is_left_alone_like_a_server_that_is_away(self):
+    def assertLeftAlone(self, answer, call):
+        """Assert that after the first `call` the server isn't asked, and return the results."""
         empty_cache()
-
-        def answer_half(connection):
-            connection.recv(4096)
-            connection.sendall(b"VALUE half 0 100\r\nha")
-            connection.close()
-
         listener = self.enterContext(socket.create_server(("127.0.0.1", 0)))
         accepted = []
 
@@ -207,11 +202,23 @@ class HalfAnswersTests(MemcachedMixin, TransactionTestCase):
                 except OSError:
                     return
                 accepted.append(connection)
-                answer_half(connection)
+                connection.recv(4096)
+                connection.sendall(answer)
+                connection.close()
 
         threading.Thread(target=serve, daemon=True).start()
         with using([f"127.0.0.1:{listener.getsockname()[1]}"], pickle=False):
-            for _ in range(5):
-                self.assertIsNone(cache.get("a"))
+            results = [call() for _ in range(5)]
         self.assertEqual(len(accepted), 1)
         listener.shutdown(socket.SHUT_RDWR)
+        return results
+
+    def test_one_that_answers_half_is_left_alone_like_a_server_that_is_away(self):
+        found = self.assertLeftAlone(b"VALUE half 0 100\r\nha", lambda: cache.get("a"))
+        self.assertEqual(found, [None] * 5)
+
+    def test_one_that_is_out_of_memory_is_left_alone_since_it_can_hold_nothing(self):
+        swap = {"a": Swap(ABSENT, Holds({"writer": time.time() + 60}), 60)}
+        answer = b"SERVER_ERROR out of memory storing object\r\nEND\r\n"
+        seen = self.assertLeftAlone(answer, lambda: cache.swap_and_look(swap))
+        self.assertEqual(seen, [{"a": NO_ANSWER}] * 5)
