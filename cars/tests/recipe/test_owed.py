@@ -12,6 +12,7 @@ from django.test import TestCase
 
 from cars.caching import owed
 from cars.caching import records as stored
+from cars.caching.backends import MemcachedCache
 from cars.caching.entries import ABSENT, Holds, Lease, Row, Swap
 from cars.caching.models import Owed
 from cars.tests.support.caches import MemcachedMixin
@@ -117,6 +118,14 @@ class AutocommitTests(OwedTestCase):
     def test_nothing_is_deleted_while_the_server_is_away(self):
         with unreachable():
             self.rename()
+            for _ in range(3):
+                self.assertEqual(self.look(), ("new", "held"))
+        self.assertEqual(len(records()), 1)
+
+    def test_a_record_is_kept_where_its_withdrawal_is_refused(self):
+        with unreachable():
+            self.rename()
+        with patch.object(MemcachedCache, "cas_many", return_value=set()):
             for _ in range(3):
                 self.assertEqual(self.look(), ("new", "held"))
         self.assertEqual(len(records()), 1)
