@@ -43,30 +43,25 @@ a miss with its fill:
     protocol.setting, swap_and_look, protocol.fill, protocol._packed, cas_many
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
-    Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change,
-    protocol._parts, protocol._look, gets_many, protocol.add_holds, protocol._has_hold,
-    swap_and_look, transactions.after_save, transactions._end_save, transactions.withdraw_saves,
-    Writer.tell_committed, Writer.release, protocol.release, protocol.release_holds,
-    protocol._is_only_hold, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many,
-    Writer._end
+    Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change, gets_many,
+    protocol.add_holds, swap_and_look, transactions.after_save, transactions._end_save,
+    transactions.withdraw_saves, Writer.tell_committed, Writer.end, protocol.release,
+    protocol.release_holds, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many
 an update() in a transaction:
-    CacheQuerySet.update, CacheQuerySet._writes_pk, queryset._can_return, queryset._holding,
-    queryset._Returning.__init__, queryset._Returning.__call__, transactions.hold,
-    transactions.current, transactions.settle, Transaction.__init__, Writer.__init__,
-    Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold, protocol.hold,
-    protocol.setting, protocol._change, protocol._parts, protocol._look, gets_many,
-    protocol.add_holds, protocol._has_hold, swap_and_look, Transaction.finish,
-    Transaction.is_left_behind, Writer.tell_committed, Writer.release, protocol.release,
-    protocol.release_holds, protocol._is_only_hold, protocol.fill_or_log, protocol.fill,
-    protocol._packed, cas_many, Writer._end
+    CacheQuerySet.update, queryset._can_return, queryset._holding, queryset._Returning.__call__,
+    transactions.hold, transactions.current, transactions.settle, Transaction.__init__,
+    Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,
+    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds,
+    swap_and_look, Transaction.finish, Transaction.is_left_behind, Writer.tell_committed,
+    Writer.end, protocol.release, protocol.release_holds, protocol.fill_or_log, protocol.fill,
+    protocol._packed, cas_many
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle, Transaction.__init__,
     Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,
-    protocol.hold, protocol.setting, protocol._change, protocol._parts, protocol._look,
-    gets_many, protocol.add_holds, protocol._has_hold, swap_and_look, transactions.after_save,
-    Transaction.outcome, Transaction.is_left_behind, Writer.has_lost_its_connection,
-    transactions.settle_all, Writer.withdraw, protocol.withdraw, protocol.remove_holds,
-    protocol._without, cas_many, Writer._end, transactions.withdraw_saves
+    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds,
+    swap_and_look, transactions.after_save, Transaction.outcome, Transaction.is_left_behind,
+    Writer.has_lost_its_connection, transactions.settle_all, Writer.end, protocol.withdraw,
+    protocol.remove_holds, protocol._without, cas_many, transactions.withdraw_saves
 """
 
 # Copyright (c) the authors of carsite. All rights reserved.

@@ -46,24 +46,12 @@ class Holds:
 
     deadlines: dict[str, float]
 
-    def plus(self, token: str, deadline: float) -> "Holds":
-        """Return these holds and one more."""
-        return Holds(self.standing() | {token: deadline})
 
-    def minus(self, *tokens: str) -> "Holds":
-        """Return these holds without `tokens`, and without those whose deadline has passed."""
-        standing = self.standing()
-        return Holds({token: end for token, end in standing.items() if token not in tokens})
-
-    def standing(self) -> dict[str, float]:
-        """Return the deadlines that have not passed, by token."""
-        now = time.time()
-        return {token: end for token, end in self.deadlines.items() if end > now}
-
-    @property
-    def timeout(self) -> float:
-        """Seconds that the entry has to stand: until the latest deadline, and never less."""
-        return max(self.deadlines.values()) - time.time() + TICK
+def holds_in(value: Any) -> dict[str, float]:
+    """Return the deadlines of the holds in `value`, by token, without those that have passed."""
+    now = time.time()
+    deadlines = value.deadlines if isinstance(value, Holds) else {}
+    return {token: deadline for token, deadline in deadlines.items() if deadline > now}
 
 
 def whole_seconds(timeout: float | None) -> float | None:
@@ -87,6 +75,16 @@ class Swap(NamedTuple):
     seen: Seen
     value: Any
     timeout: float | None
+
+
+def put_holds(seen: Seen, deadlines: dict[str, float]) -> Swap:
+    """Return the swap that puts holds with these `deadlines`; without any, it expires the entry.
+
+    The entry stands until the latest deadline, and never less.
+    """
+    if not deadlines:
+        return Swap(seen, EXPIRE, 0)
+    return Swap(seen, Holds(deadlines), max(deadlines.values()) - time.time() + TICK)
 
 
 ABSENT = Seen(None, None)

@@ -6,7 +6,6 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
-from django.core.exceptions import ValidationError
 from django.db.models import Field, ForeignKey, Model, QuerySet
 from django.db.models.expressions import DatabaseDefault
 
@@ -49,10 +48,10 @@ def _text(field: "Field[Any, Any]", pk: Any) -> str:
 
 
 def pks_of(instance: Model, alias: str) -> list[Any]:
-    """Return the pks of the rows that a save of `instance` may write, as far as they are known.
+    """Return the pks of the rows that a save of `instance` may write; None for one not known yet.
 
-    None for a pk that the database chooses. For an expression, the pks that it matches. With
-    multi-table inheritance Django copies the pk of a parent later, so the parents' count too.
+    For an expression, the pks that it matches. With multi-table inheritance Django copies the pk
+    of a parent later, so the parents' count too.
     """
     meta = instance._meta
     pks: list[Any] = []
@@ -65,14 +64,6 @@ def pks_of(instance: Model, alias: str) -> list[Any]:
             named = {field.attname: value for field, value in zip(fields, values, strict=True)}
             rows: QuerySet[Model] = QuerySet(model, using=alias).filter(**named)
             pks += rows.order_by().values_list("pk", flat=True)
-        elif all(map(_is_known, fields, values)):
+        else:
             pks.append(values[0] if len(values) == 1 else tuple(values))
     return pks
-
-
-def _is_known(field: "Field[Any, Any]", value: Any) -> bool:
-    """Is `value` a pk? Some fields return values that they don't take: those have no key."""
-    try:
-        return field.get_prep_value(value) is not None
-    except (TypeError, ValueError, ValidationError):
-        return False

@@ -11,7 +11,7 @@ The functions here know nothing of transactions: `transactions` says when to cal
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -20,7 +20,20 @@ from django.conf import settings
 from django.db.models import Model
 
 from . import events
-from .entries import ABSENT, EXPIRE, NO_ANSWER, Holds, Lease, Row, Seen, Swap, SwapCache, new_token
+from .entries import (
+    ABSENT,
+    EXPIRE,
+    NO_ANSWER,
+    Holds,
+    Lease,
+    Row,
+    Seen,
+    Swap,
+    SwapCache,
+    holds_in,
+    new_token,
+    put_holds,
+)
 from .registry import CachedModel, Keys
 from .rows import make_instance, pack, unpack, unpack_many
 from .selects import Values, select
@@ -236,7 +249,7 @@ def hold(
         held.update(added if len(keys) <= KEPT else dict.fromkeys(added, ABSENT))
         return set(added)
 
-    _change(cached, keys, add, first=Holds({token: deadline}) if are_new else None)
+    _change(cached, keys, add, first=put_holds(ABSENT, {token: deadline}) if are_new else None)
     return held
 
 
@@ -269,15 +282,18 @@ def withdraw_owed(cache: SwapCache, tokens: dict[str, set[str]]) -> set[str]:
 
 def forget(cached: CachedModel, keys: Collection[str]) -> int:
     """Remove the rows with these keys, but no leases and no holds; return how many there were."""
-    removed = 0
-    for part in _parts(keys):
-        seen = _look(cached, part)
-        rows = {key: Swap(at, EXPIRE, 0) for key, at in seen.items() if isinstance(at.value, Row)}
+    removed: set[str] = set()
+
+    def expire_rows(seen: dict[str, Seen]) -> set[str]:
         started = perf_counter()
+        rows = {key: Swap(at, EXPIRE, 0) for key, at in seen.items() if isinstance(at.value, Row)}
         done = cached.cache.cas_many(rows)
         events.tell(events.EXPIRED, cached.model, started, *done)
-        removed += len(done)
-    return removed
+        removed.update(done)
+        return set(seen)  # what others have changed meanwhile is another row
+
+    _change(cached, keys, expire_rows)
+    return len(removed)
 
 
 # What a writer does with what stands under some keys. Each function returns the keys that are
@@ -287,20 +303,18 @@ def forget(cached: CachedModel, keys: Collection[str]) -> int:
 def add_holds(
     cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
 ) -> dict[str, Seen]:
-    held = {key: at for key, at in seen.items() if _has_hold(at.value, token, deadline)}
     swaps = {}
     for key, at in seen.items():
-        if key not in held:
-            standing = at.value if isinstance(at.value, Holds) else Holds({})
-            holds = standing.plus(token, deadline)
-            swaps[key] = Swap(at, holds, holds.timeout)
-    now = cached.cache.swap_and_look(swaps) if swaps else {}
-    return held | {key: at for key, at in now.items() if _has_hold(at.value, token, deadline)}
+        holds = holds_in(at.value)
+        if holds.get(token) != deadline:
+            swaps[key] = put_holds(at, holds | {token: deadline})
+    now = seen | cached.cache.swap_and_look(swaps) if swaps else seen
+    return {key: at for key, at in now.items() if holds_in(at.value).get(token) == deadline}
 
 
 def release_holds(cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]) -> set[str]:
     absent = {key: keys[key] for key, at in seen.items() if at is ABSENT}
-    alone = {key: at for key, at in seen.items() if _is_only_hold(at.value, token)}
+    alone = {key: at for key, at in seen.items() if holds_in(at.value).keys() == {token}}
     rest = {key: at for key, at in seen.items() if key not in alone}
     done = remove_holds(cached, token, rest) if rest else set()
     if absent:
@@ -320,39 +334,10 @@ def remove_holds(cached: CachedModel, token: str, seen: dict[str, Seen]) -> set[
     return done | (seen.keys() - standing.keys())
 
 
-def _look(
-    cached: CachedModel, keys: Collection[str], first: Holds | None = None
-) -> dict[str, Seen]:
-    """Return what stands under these keys, for a writer; `first` is put where nothing stands."""
-    started = perf_counter()
-    if first:
-        swap = Swap(ABSENT, first, first.timeout)
-        seen = cached.cache.swap_and_look(dict.fromkeys(keys, swap))
-    else:
-        seen = cached.cache.gets_many(keys)
-    events.tell(events.LOOKED, cached.model, started, *keys)
-    return seen
-
-
-def _has_hold(value: Any, token: str, deadline: float) -> bool:
-    return isinstance(value, Holds) and value.deadlines.get(token) == deadline
-
-
-def _is_only_hold(value: Any, token: str) -> bool:
-    return isinstance(value, Holds) and value.standing().keys() == {token}
-
-
 def _without(at: Seen, *tokens: str) -> Swap:
     """Return the swap that leaves others' holds; a row or a lease shows that our hold was lost."""
-    holds = at.value.minus(*tokens) if isinstance(at.value, Holds) else Holds({})
-    return Swap(at, holds, holds.timeout) if holds.deadlines else Swap(at, EXPIRE, 0)
-
-
-def _parts(keys: Collection[str]) -> Iterator[list[str]]:
-    """Yield `keys` in as many parts as a writer needs round trips for them."""
-    sequence = list(keys)
-    for begin in range(0, len(sequence), CHUNK):
-        yield sequence[begin : begin + CHUNK]
+    holds = holds_in(at.value)
+    return put_holds(at, {token: holds[token] for token in holds if token not in tokens})
 
 
 def _change(
@@ -360,11 +345,11 @@ def _change(
     keys: Collection[str],
     change: Callable[[dict[str, Seen]], set[str]],
     known: dict[str, Seen] | None = None,
-    first: Holds | None = None,
+    first: Swap | None = None,
 ) -> set[str]:
     """Show `change` what stands under these keys until all are done, TRIES times at most.
 
-    What is `known` is not looked at, the first time. The looks put `first` where nothing stands.
+    What is `known` is not looked at, the first time. The swap `first` is made before each look.
 
     Where the server doesn't answer it is asked once more: a connection that broke, as all do when
     a server is restarted, is a fresh one then. Returns the keys that are not done.
@@ -378,10 +363,16 @@ def _change(
         if attempt:
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))
         ended: set[str] = set()
-        for part in _parts(left):
+        for begin in range(0, len(left), CHUNK):
+            part = left[begin : begin + CHUNK]
             seen = {key: known.pop(key) for key in part if key in known}
             if unknown := [key for key in part if key not in seen]:
-                seen |= _look(cached, unknown, first)
+                looked = perf_counter()
+                if first:
+                    seen |= cached.cache.swap_and_look(dict.fromkeys(unknown, first))
+                else:
+                    seen |= cached.cache.gets_many(unknown)
+                events.tell(events.LOOKED, cached.model, looked, *unknown)
             silent = {key for key, at in seen.items() if at is NO_ANSWER}
             ended |= change({key: at for key, at in seen.items() if key not in silent})
             failed |= silent & unanswered

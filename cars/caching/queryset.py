@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache as memoize
 from typing import Any
 
@@ -29,10 +30,12 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
             return super().update(**values)
         self._for_write = True
         rows, old = self, []
-        if self._writes_pk(values) or not _can_return(self.db):
+        fields = self.model._meta.pk_fields
+        writes_pk = any(field.name in values or field.attname in values for field in fields)
+        if writes_pk or not _can_return(self.db):
             old = self._pks()  # a row must not be looked for by its new pk
             rows = self.filter(pk__in=old)
-        if old and self._writes_pk(values) and not _can_return(self.db):
+        if old and writes_pk and not _can_return(self.db):
             raise NotSupportedError("The pk of a cached model can't be updated on this database.")
         with _holding(self.model, self.db, old):
             updated = super(CacheQuerySet, rows).update(**values)
@@ -45,10 +48,6 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         """Update as Django does, by several `update()`s, and hold all rows at once."""
         with _holding(self.model, self.db):
             return super().bulk_update(objs, fields, batch_size)
-
-    def _writes_pk(self, values: dict[str, Any]) -> bool:
-        fields = self.model._meta.pk_fields
-        return any(field.name in values or field.attname in values for field in fields)
 
     def _pks(self) -> list[Any]:
         """Return the pks of these rows, without the order and the locks of a read."""
@@ -71,19 +70,13 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         unique_fields: Collection[str] | None = None,
     ) -> list[models.Model]:
         """Create as Django does; where rows are updated instead, hold them before the COMMIT."""
-        options: dict[str, Any] = {
-            "batch_size": batch_size,
-            "ignore_conflicts": ignore_conflicts,
-            "update_conflicts": update_conflicts,
-            "update_fields": update_fields,
-            "unique_fields": unique_fields,
-        }
+        conflicts = ignore_conflicts, update_conflicts, update_fields, unique_fields
         if not update_conflicts or not written_by(self.model, self.db):
-            return super().bulk_create(objs, **options)
+            return super().bulk_create(objs, batch_size, *conflicts)
         objs = list(objs)
         self._for_write = True
         with _holding(self.model, self.db) as pks:
-            created = super().bulk_create(objs, **options)
+            created = super().bulk_create(objs, batch_size, *conflicts)
             pks += self._conflicting(objs, unique_fields or ())
         return created
 
@@ -118,20 +111,16 @@ def _can_return(using: str) -> bool:
     return connections[using].vendor in ("postgresql", "sqlite")
 
 
+@dataclass
 class _Returning:
     """An execute wrapper that lets UPDATE and DELETE return the pks of the rows that they write.
 
     So a filter is evaluated once, by the statement itself, and exactly its rows are held.
     """
 
-    def __init__(self, model: type[models.Model], using: str, pks: list[Any]) -> None:
-        self.model, self.using, self.pks = model, using, pks
-        quote = connections[using].ops.quote_name
-        self.fields = {}
-        for written in (model, *model._meta.all_parents):
-            table = quote(written._meta.db_table)
-            for start in (f"UPDATE {table} ", f"DELETE FROM {table}"):
-                self.fields[start] = written._meta.pk_fields
+    model: type[models.Model]
+    using: str
+    pks: list[Any]
 
     def __call__(
         self,
@@ -141,10 +130,15 @@ class _Returning:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
-        fields = next((self.fields[start] for start in self.fields if sql.startswith(start)), None)
-        if fields is None or not _can_return(self.using):
+        quote = connections[self.using].ops.quote_name
+        fields: Sequence[Any] = ()
+        for written in (self.model, *self.model._meta.all_parents):
+            table = quote(written._meta.db_table)
+            if sql.startswith((f"UPDATE {table} ", f"DELETE FROM {table}")):
+                fields = written._meta.pk_fields
+        if not fields or not _can_return(self.using):
             return execute(sql, params, many, context)
-        columns = ", ".join(connections[self.using].ops.quote_name(str(f.column)) for f in fields)
+        columns = ", ".join(quote(field.column) for field in fields)
         result = execute(f"{sql} RETURNING {columns}", params, many, context)
         compiler = models.QuerySet(self.model).query.get_compiler(self.using)
         converters = compiler.get_converters([field.get_col("") for field in fields])

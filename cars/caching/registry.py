@@ -75,7 +75,11 @@ class CachedModel:
         return {self.key(pk): pk for pk in pks}
 
     def known_keys(self, pks: Iterable[Any]) -> Keys:
-        """Return `pks` by their keys, without those that no cached row can have."""
+        """Return `pks` by their keys, without those that no cached row can have.
+
+        None has no key, nor what a field returns as a pk that it doesn't take; a historical model's
+        pk can be of another type.
+        """
         keys = {}
         for pk in pks:
             with suppress(TypeError, ValueError, ValidationError):
@@ -174,7 +178,7 @@ def concrete(model: type[Model]) -> type[Model]:
 
 def is_cached(model: type[Model]) -> bool:
     """Is a row of `model` cached, or a part of a row that is cached?"""
-    return concrete(model)._meta.db_table in _families
+    return model._meta.db_table in _families
 
 
 def names_of(model: type[Model]) -> tuple[str, str]:
@@ -199,4 +203,4 @@ def written_by(model: type[Model], alias: str) -> list[CachedModel]:
 
 def sharing(model: type[Model]) -> list[type[Model]]:
     """Return the cached models that share their rows with `model`, by their labels' order."""
-    return _families.get(concrete(model)._meta.db_table, [])
+    return _families.get(model._meta.db_table, [])

@@ -37,26 +37,13 @@ def select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     if not keys:
         return {}
     started = perf_counter()
-    rows = _select_one(cached, keys) if len(keys) == 1 else _select_many(cached, keys)
+    statement = _statement(cached, keys)
+    rows = statement.run(cached, keys) if statement else _select(cached, keys)
     events.tell(events.SELECTED, cached.model, started, *keys)
     return rows
 
 
-def _select_one(cached: CachedModel, keys: Keys) -> dict[str, Values]:
-    ((key, pk),) = keys.items()
-    statement = _statement(cached, pk)
-    if statement is None:
-        return _select_many(cached, keys)
-    values = statement.run(pk)
-    if values is None:
-        return {}
-    try:
-        return {key: values} if cached.key(values[statement.pk_index]) == key else {}
-    except NOT_TAKEN:
-        return {key: values}
-
-
-def _select_many(cached: CachedModel, keys: Keys) -> dict[str, Values]:
+def _select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     pks = list(keys.values())
     # `pk__in` fails on SQLite for a number that is too large for it; `pk` finds nothing.
     condition = {"pk__in": pks} if len(pks) > 1 else {"pk": pks[0]}
@@ -66,7 +53,7 @@ def _select_many(cached: CachedModel, keys: Keys) -> dict[str, Values]:
     except NOT_TAKEN:
         if len(keys) == 1:
             return {key: values for key in keys for _, *values in rows}
-        parts = (_select_one(cached, {key: pk}) for key, pk in keys.items())
+        parts = (_select(cached, {key: pk}) for key, pk in keys.items())
         return {key: values for part in parts for key, values in part.items()}
 
 
@@ -89,24 +76,32 @@ class Statement:
     pk_range: tuple[int, int] | None  # of integers: Django doesn't ask for others
     converters: list[tuple[int, list[Converter], Any]]
 
-    def run(self, pk: Any) -> Values | None:
-        """Return the values of the row `pk`; None if there is none."""
+    def run(self, cached: CachedModel, keys: Keys) -> dict[str, Values]:
+        """Return the values of the row, as `select` does for the one of `keys`."""
+        ((key, pk),) = keys.items()
         parameter = self.pk_field.get_db_prep_value(pk, self.connection, prepared=False)
         with self.connection.cursor() as cursor:
             cursor.execute(self.sql, (parameter,))
             row = cursor.fetchone()
         if row is None:
-            return None
+            return {}
         values = list(row)
         for index, converters, expression in self.converters:
             for convert in converters:
                 values[index] = convert(values[index], expression, self.connection)
-        return values
+        try:
+            return {key: values} if cached.key(values[self.pk_index]) == key else {}
+        except NOT_TAKEN:
+            return {key: values}
 
 
-def _statement(cached: CachedModel, pk: Any) -> Statement | None:
-    """Return the statement for the connection of this thread; None if it doesn't take `pk`."""
-    if isinstance(pk, Model):
+def _statement(cached: CachedModel, keys: Keys) -> Statement | None:
+    """Return the statement for the connection of this thread.
+
+    None for several rows, and for a pk that it doesn't take.
+    """
+    (pk, *others) = keys.values()
+    if others or isinstance(pk, Model):
         return None
     connection = connections[cached.alias]
     statements: dict[type[Model], Statement] = connection.__dict__.setdefault(STATEMENTS, {})

@@ -23,7 +23,7 @@ from .backends.base import Blocks, test_namespace
 from .databases import in_transaction
 from .entries import ABSENT, Seen, new_token
 from .keys import pks_of
-from .registry import CachedModel, Keys, concrete, is_cached, written_by
+from .registry import CachedModel, Keys, is_cached, written_by
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ NOTHING: Keys = {}
 class Writer:
     """A writer: its token, and the keys that it holds."""
 
-    is_transaction = False  # it is one save in autocommit
+    in_autocommit = True
 
     def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
@@ -47,19 +47,19 @@ class Writer:
         self.held: dict[CachedModel, Keys] = {}
         self.standing: dict[CachedModel, dict[str, Seen]] = {}  # as the last look saw it
         self.owed: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
-        self.written: set[type[Model]] = set()
+        self.written: set[type[Model] | None] = set()
 
     def hold(self, model: type[Model], pks: Collection[Any], are_new: bool = False) -> None:
         """Hold the rows `pks`, which are written through `model`; `are_new`: just created."""
-        self.written.add(concrete(model))
+        self.written.add(model._meta.concrete_model)
         for cached in written_by(model, self.connection.alias):
-            keys = cached.known_keys(pks)  # a historical model's pk can have another type
-            # Noted first: an interrupt in the middle of the call may leave the hold standing.
-            self.held.setdefault(cached, {}).update(keys)
-            self._hold(cached, keys, are_new)
+            if keys := cached.known_keys(pks):
+                self._hold(cached, keys, are_new)
 
     def _hold(self, cached: CachedModel, keys: Keys, are_new: bool = False) -> None:
         """Hold these keys; write down what is owed where the cache doesn't answer."""
+        # Noted first: an interrupt in the middle of the call may leave the hold standing.
+        self.held.setdefault(cached, {}).update(keys)
         standing = self.standing.setdefault(cached, {})
         for key in keys:
             standing.pop(key, None)  # a renewal without an answer may be anything
@@ -69,38 +69,30 @@ class Writer:
         if failed := keys.keys() - seen.keys():
             self.owed.setdefault(cached, set()).update(failed)
             alias = self.connection.alias
-            owed.owe(cached, failed, self.token, alias, under_way=not self.is_transaction)
+            owed.owe(cached, failed, self.token, alias, under_way=self.in_autocommit)
 
     def tell_committed(self, written: dict[CachedModel, Keys]) -> None:
         """Tell that these rows are committed, with the time since they were held."""
         for cached, keys in written.items():
             events.tell(events.COMMITTED, cached.model, self.held_at, *keys)
 
-    def release(self) -> None:
-        """Release all that is held, since it is committed.
+    def end(self, is_committed: bool) -> None:
+        """Release all that is held if it is committed; withdraw it if it won't be.
 
-        This fills the rows of the models that were written. Of other models that share a row, and
-        of historical models, whose tables may have other columns, the holds are withdrawn.
+        A release fills the rows of the models that were written. Of other models that share a row,
+        and of historical models, whose tables may have other columns, the holds are withdrawn.
         """
-        for cached, keys in self.held.items():
-            end = protocol.release if cached.model in self.written else protocol.withdraw
-            self._end(cached, end(cached, keys, self.token, self.standing.get(cached)))
-
-    def withdraw(self) -> None:
-        """Withdraw all holds, since nothing will be committed."""
-        for cached, keys in self.held.items():
-            held = self.standing.get(cached)
-            self._end(cached, protocol.withdraw(cached, keys, self.token, held))
-
-    def _end(self, cached: CachedModel, failed: set[str]) -> None:
-        """Write down what is owed of `failed`, whose holds couldn't be released or withdrawn."""
-        before = self.owed.get(cached, set())
         alias = self.connection.alias
-        if before and owed.end(cached, self.token, alias, under_way=not self.is_transaction):
-            failed = failed - before
-        if failed:
-            owed.owe(cached, failed, self.token, alias, under_way=False)
-            owed.end(cached, self.token, alias, under_way=False)
+        for cached, keys in self.held.items():
+            is_release = is_committed and cached.model in self.written
+            end = protocol.release if is_release else protocol.withdraw
+            failed = end(cached, keys, self.token, self.standing.get(cached))
+            before = self.owed.get(cached)
+            if before and owed.end(cached, self.token, alias, under_way=self.in_autocommit):
+                failed -= before
+            if failed:
+                owed.owe(cached, failed, self.token, alias, under_way=False)
+                owed.end(cached, self.token, alias, under_way=False)
 
     def has_lost_its_connection(self) -> bool:
         """Has the connection been closed or replaced, so that the server's answer is unknown?"""
@@ -120,7 +112,7 @@ class Outcome(Enum):
 class Transaction(Writer):
     """What one transaction holds, and which rows it missed in the cache."""
 
-    is_transaction = True
+    in_autocommit = False
     alive: set["ref[Transaction]"] = set()  # of all threads: mostly there is none
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -165,7 +157,7 @@ class Transaction(Writer):
         if self.connection.__dict__.get(TRANSACTION) is not self or self.is_left_behind():
             return
         self.tell_committed(self.held)
-        self.release()
+        self.end(is_committed=True)
         for cached, keys in self.missed.items():
             held = self.held.get(cached, NOTHING)
             protocol.warm(cached, {key: pk for key, pk in keys.items() if key not in held})
@@ -201,7 +193,7 @@ def settle(connection: BaseDatabaseWrapper) -> None:
     del connection.__dict__[TRANSACTION]
     # Unknown outcome: the holds stay until their deadline.
     if outcome is Outcome.UNDONE:
-        transaction.withdraw()
+        transaction.end(is_committed=False)
 
 
 def settle_all(**kwargs: Any) -> None:
@@ -222,7 +214,7 @@ def withdraw_saves(writers: Iterable[Writer]) -> None:
     """Withdraw the holds of saves in autocommit that have raised, if the server has answered."""
     for writer in writers:
         if not writer.has_lost_its_connection():
-            writer.withdraw()
+            writer.end(is_committed=False)
 
 
 def current(alias: str) -> Transaction | None:
@@ -250,7 +242,7 @@ def hold(model: type[Model], pks: Collection[Any], alias: str) -> None:
     writer = transaction or Writer(connections[alias])
     writer.hold(model, pks)
     if not transaction:
-        writer.release()
+        writer.end(is_committed=True)
 
 
 # Receivers of Django's signals. They are called for every model, and ask whether its rows are
@@ -272,8 +264,7 @@ def before_save(sender: type[Model], instance: Model, using: str, **kwargs: Any)
             withdraw_saves(saves[:-MOST_SAVES])
             del saves[:-MOST_SAVES]
     # Where the database chooses the pk, no reader can have cached the row yet.
-    if pks := pks_of(instance, using):
-        writer.hold(sender, pks)
+    writer.hold(sender, pks_of(instance, using))
 
 
 def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) -> None:
@@ -292,7 +283,7 @@ def after_save(sender: type[Model], instance: Model, using: str, **kwargs: Any) 
     if any(known.keys() - writer.held.get(cached, NOTHING) for cached, known in keys.items()):
         writer.hold(sender, pks, are_new=True)
     if autocommit:
-        writer.release()
+        writer.end(is_committed=True)
 
 
 def _end_save(connection: BaseDatabaseWrapper, instance: Model) -> Writer:

@@ -3,7 +3,7 @@
 import math
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any, BinaryIO
@@ -261,26 +261,16 @@ class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stu
 
 # One client for each OS thread. Django's `caches` follow the context: under ASGI requests can
 # share one client, and read each other's answers.
-_local = threading.local()
-
-
+of_this_thread = threading.local()  # by name, as attributes
 _process = os.getpid()
-
-
-def client_of_this_thread(name: str, make: Callable[[], Any]) -> Any:
-    """Return this thread's client called `name`, made by `make` if there is none."""
-    clients = _local.__dict__
-    if name not in clients:
-        clients[name] = make()
-    return clients[name]
 
 
 def _drop_clients_of_parent(**kwargs: Any) -> None:
     """Drop, in a forked child, the clients of its parent: both would read the same answers."""
-    global _local, _process
+    global of_this_thread, _process
     if _process != os.getpid():
         _process = os.getpid()
-        _local = threading.local()
+        of_this_thread = threading.local()
 
 
 os.register_at_fork(after_in_child=_drop_clients_of_parent)

@@ -9,9 +9,9 @@ from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
 from ..entries import Row, Seen, Swap, whole_seconds
-from . import listing
+from . import client, listing
 from .base import AS_STORED, SwapMixin, shown
-from .client import SafeClient, SafeHashClient, client_of_this_thread
+from .client import SafeClient, SafeHashClient
 from .serde import Serde
 
 # The arguments of pymemcache's clients unless OPTIONS say otherwise. Their own defaults are to wait
@@ -43,8 +43,10 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
 
     @property
     def _cache(self) -> SafeClient | SafeHashClient:
-        client: SafeClient | SafeHashClient = client_of_this_thread(self._name, self._new_client)
-        return client
+        clients: dict[str, SafeClient | SafeHashClient] = client.of_this_thread.__dict__
+        if self._name not in clients:
+            clients[self._name] = self._new_client()
+        return clients[self._name]
 
     def _new_client(self) -> SafeClient | SafeHashClient:
         if len(self._servers) == 1:  # a HashClient would choose a server for every key

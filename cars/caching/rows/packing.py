@@ -135,7 +135,7 @@ class _Format:
         row_type: Any = tuple[tuple(types)]  # type: ignore[misc]  # known at run time only
         decoder = msgspec.msgpack.Decoder(row_type, ext_hook=self._read_extension)
         self._decode: Callable[[bytes], tuple[Any, ...]] = decoder.decode
-        self._moments = [n for n, kind in enumerate(types) if kind == datetime.datetime | None]
+        self._moments = [n for n, field in enumerate(self._fields) if _has_moments(field)]
         self.unpack = self._unpack_moments if self._moments else self._decode
 
     def pack(self, values: Sequence[Any]) -> bytes:
@@ -152,11 +152,9 @@ class _Format:
 
     def _unpack_moments(self, data: bytes) -> Sequence[Any]:
         values = list(self._decode(data))
+        zone = connections[self._cached.alias].timezone
         for number in self._moments:
-            value = values[number]
-            if value is not None and value.tzinfo:
-                # As a SELECT gives it: in the connection's time zone.
-                values[number] = value.astimezone(connections[self._cached.alias].timezone)
+            values[number] = _in_zone(values[number], zone)
         return values
 
     def instance(self, row: Row, key: str, pk: Any = None) -> Model | None:
@@ -179,11 +177,7 @@ class _Format:
         return msgspec.msgpack.Ext(number - FIRST_CODE, text.encode())
 
     def _read_extension(self, code: int, data: memoryview) -> Any:
-        number = code + FIRST_CODE
-        value = self._from_text[number](str(data, "utf-8"))
-        if _has_moments(self._fields[number]):
-            value = _in_zone(value, connections[self._cached.alias].timezone)
-        return value
+        return self._from_text[code + FIRST_CODE](str(data, "utf-8"))
 
 
 def _has_moments(field: "Field[Any, Any]") -> bool:
@@ -213,8 +207,6 @@ def _format_of(cached: CachedModel) -> _Format:
 def _type_of(field: "Field[Any, Any]") -> Any:
     """Return the type of the values of `field`, None too, or Any if its class isn't Django's."""
     kind = _kind(field)
-    while isinstance(kind, models.ForeignKey):
-        kind = kind.target_field
     if type(kind).__module__.startswith("django.db.models."):
         for field_class, value_type in TYPES:
             if isinstance(kind, field_class):
@@ -266,4 +258,7 @@ def _from_text(field: "Field[Any, Any]") -> Callable[[str], Any]:
 
 
 def _kind(field: "Field[Any, Any]") -> "Field[Any, Any]":
+    """Return the field that the values of `field` are of: the target of a foreign key."""
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
     return field.output_field or field if isinstance(field, GeneratedField) else field

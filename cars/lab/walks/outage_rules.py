@@ -9,7 +9,7 @@ from unittest import mock
 from django.db import connections
 
 from cars.caching import owed, protocol
-from cars.caching.entries import ABSENT, NO_ANSWER, Holds, Lease, Seen, SwapCache
+from cars.caching.entries import ABSENT, NO_ANSWER, Holds, Lease, Seen, Swap, SwapCache
 from cars.caching.records import Record
 from cars.caching.registry import CachedModel, Keys
 from cars.lab.schedules import steps
@@ -33,7 +33,7 @@ def _ask_once(stack: ExitStack) -> None:
         keys: Collection[str],
         do: Callable[[dict[str, Seen]], set[str]],
         known: dict[str, Seen] | None = None,
-        first: Holds | None = None,
+        first: Swap | None = None,
     ) -> set[str]:
         seen = cached.cache.gets_many(keys)
         silent = {key for key, at in seen.items() if at is NO_ANSWER}

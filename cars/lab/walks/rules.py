@@ -87,11 +87,19 @@ def _leave_others(stack: ExitStack) -> None:
 
 def _fill_over_others(stack: ExitStack) -> None:
     """A release fills also where others hold."""
+    release_holds = protocol.release_holds
 
-    def is_mine(value: Any, token: str) -> bool:
-        return isinstance(value, Holds) and token in value.deadlines
+    def release_as_if_alone(
+        cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]
+    ) -> set[str]:
+        mine = {
+            key: Seen(Holds({token: at.value.deadlines[token]}), at.token)
+            for key, at in seen.items()
+            if isinstance(at.value, Holds) and token in at.value.deadlines
+        }
+        return release_holds(cached, token, keys, seen | mine)
 
-    _replace(stack, "_is_only_hold", is_mine)
+    _replace(stack, "release_holds", release_as_if_alone)
 
 
 def _put_without_looking(stack: ExitStack) -> None:

@@ -5,7 +5,7 @@ from unittest.mock import patch
 from django.test import SimpleTestCase
 
 from cars.caching import entries
-from cars.caching.entries import TICK, Holds
+from cars.caching.entries import ABSENT, EXPIRE, TICK, Holds, holds_in, put_holds
 
 NOW = 1_000_000.0
 
@@ -15,9 +15,13 @@ class HoldsTests(SimpleTestCase):
         self.enterContext(patch.object(entries.time, "time", return_value=NOW))
 
     def test_the_entry_stands_until_the_latest_deadline(self):
-        self.assertEqual(Holds({"a": NOW + 60, "b": NOW + 600}).timeout, 600 + TICK)
-        self.assertEqual(Holds({"a": NOW + 600, "b": NOW + 60}).timeout, 600 + TICK)
+        for deadlines in ({"a": NOW + 60, "b": NOW + 600}, {"a": NOW + 600, "b": NOW + 60}):
+            swap = put_holds(ABSENT, deadlines)
+            self.assertEqual(swap, (ABSENT, Holds(deadlines), 600 + TICK))
+
+    def test_without_holds_the_entry_expires(self):
+        self.assertEqual(put_holds(ABSENT, {}), (ABSENT, EXPIRE, 0))
 
     def test_a_hold_stands_until_its_deadline_and_no_longer(self):
         holds = Holds({"at its deadline": NOW, "before it": NOW + 0.001})
-        self.assertEqual(holds.minus("another").deadlines.keys(), {"before it"})
+        self.assertEqual(holds_in(holds), {"before it": NOW + 0.001})

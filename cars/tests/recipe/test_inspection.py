@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.test import TestCase, override_settings
 
 from cars.caching.backends.client import SafeClient
-from cars.caching.entries import ABSENT, Holds, Lease, State, Swap
+from cars.caching.entries import ABSENT, TICK, Holds, Lease, State, Swap
 from cars.caching.inspection import Standing, inspect, inspect_many
 from cars.caching.protocol import setting
 from cars.models import Car
@@ -46,8 +46,7 @@ class InspectionTests:
     def test_a_lease_and_holds_are_told_apart(self):
         self.put(Lease("a"), setting("CACHING_LEASE"))
         self.assertEqual(inspect(self.car).state, State.LEASE)
-        holds = Holds({"a": time() + 100})
-        self.put(holds, holds.timeout)
+        self.put(Holds({"a": time() + 100}), 100 + TICK)
         with override_settings(CACHING_HOLD=1000):
             entry = inspect(self.car)
         self.assertEqual(entry.state, State.HOLDS)

@@ -160,7 +160,7 @@ class AutocommitTests(OwedTestCase):
         self.assertEqual([under_way for _, under_way in records()], [False])
 
     def test_a_writer_that_was_killed_leaves_it_to_its_deadline(self):
-        with unreachable(), patch("cars.caching.transactions.Writer.release"):
+        with unreachable(), patch("cars.caching.transactions.Writer.end"):
             self.rename()
         self.assertEqual(records(), [(self.name, True)])
         with another_process():
