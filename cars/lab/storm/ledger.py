@@ -143,18 +143,18 @@ class _Reach:
             close(client)
 
         SafeClient.close = close_noted
-
-    def start(self) -> None:
         cache = caches["default"]
         assert isinstance(cache, MemcachedCache)
         assert isinstance(cache._cache, SafeClient)  # there is one server
         self.client = cache._cache
+
+    def start(self) -> None:
         self.since = self.broken
-        self.away_at_first = self._is_away()
+        self.away_at_first = self.is_away()
 
     def is_unbroken(self) -> bool:
-        return not self.away_at_first and self.broken == self.since and not self._is_away()
+        return not self.away_at_first and self.broken == self.since and not self.is_away()
 
-    def _is_away(self) -> bool:
+    def is_away(self) -> bool:
         # The client doesn't ask the server for a while, and answers by itself.
         return bool(self.client.known.away)

@@ -18,7 +18,10 @@ from multiprocessing.context import BaseContext
 from typing import NamedTuple
 
 MAX_WRITES = 20_000_000  # in one storm
-COUNTS = ("reads", "hits", "fills", "writes", "evicted", "lost", "stale", "dirty", "excused")
+COUNTS = (
+    *("reads", "unanswered", "hits", "fills", "writes", "committed", "refilled"),
+    *("evicted", "lost", "stale", "dirty", "excused"),
+)
 
 # The verdicts. All but the first are also the name of the count that they add to.
 RIGHT, EXCUSED, STALE, DIRTY = "right", "excused", "stale", "dirty"

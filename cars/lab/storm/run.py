@@ -65,8 +65,20 @@ class Figures:
 
     @property
     def hit_ratio(self) -> float:
-        """The share of reads that were hits, from 0 to 1."""
-        return self.counts["hits"] / max(1, self.counts["reads"])
+        """The share of hits among the reads that the cache answered, from 0 to 1.
+
+        For a second after its restart the server isn't asked, and how many reads there are in that
+        second depends on the machine. The reads of the cache while it is still empty count.
+        """
+        return self.counts["hits"] / max(1, self.counts["reads"] - self.counts["unanswered"])
+
+    @property
+    def refill_ratio(self) -> float:
+        """The share of the rows that writers committed and then filled, from 0 to 1.
+
+        A row that was deleted, or that another writer holds too, isn't filled.
+        """
+        return self.counts["refilled"] / max(1, self.counts["committed"])
 
     @property
     def is_right(self) -> bool:
@@ -75,11 +87,18 @@ class Figures:
 
     def __str__(self) -> str:
         counts = self.counts
+        # The recipe of 2009 doesn't tell what was committed.
+        refills = counts["committed"] and (
+            f"Refills        {self.refill_ratio:.1%} of the {counts['committed']:,} rows that were "
+            "written and committed\n"
+        )
         return (
-            f"Reads          {counts['reads']:,}\n"
-            f"Hits           {self.hit_ratio:.1%}\n"
+            f"Reads          {counts['reads']:,}, of which the cache didn't answer "
+            f"{counts['unanswered']:,}\n"
+            f"Hits           {self.hit_ratio:.1%} of the reads that the cache answered\n"
             f"Fills          {counts['fills']:,}\n"
             f"Writes         {counts['writes']:,}\n"
+            f"{refills or ''}"
             f"Evicted        {counts['evicted']:,} rows and leases, {counts['lost']:,} entries "
             "of any kind (holds too), and all of them by the restart\n"
             f"Stale          {counts['stale']:,}\n"

@@ -26,6 +26,14 @@ CHANCE_OF_LOSS = 0.03  # that an eviction also removes holds
 SKEW = 3  # writers prefer the same rows, so that they often write the same one
 REST = 1.5  # pauses, in times of the last write: so the rows are held a steady part of the time
 EXAMPLES = 3  # wrong reads that each process describes
+# The counts that an event adds to, in every process and in those that write.
+COUNTED = {
+    events.HIT: "hits",
+    events.WAITED: "hits",
+    events.NO_ANSWER: "unanswered",
+    events.FILLED: "fills",
+}
+COUNTED_WRITING = {events.COMMITTED: "committed", events.FILLED: "refilled"}
 
 
 class Task(NamedTuple):
@@ -73,7 +81,7 @@ def write(task: Task) -> None:
     ways = [worker.save, worker.save, worker.save_in_atomic, worker.save_in_atomic]
     ways += [worker.roll_back, worker.roll_back_to_savepoint, worker.update, worker.bulk_update]
     ways += [worker.delete_and_create, worker.delete_many_and_create, worker.replace]
-    with events.listen(worker.hear):
+    with events.listen(worker.hear), events.listen(worker.hear_writing):
         while not task.stop.is_set():
             started = time.perf_counter()
             worker.chance.choice(ways)(worker.some_rows(most=3, skew=SKEW))
@@ -128,9 +136,14 @@ class Worker:
         return sorted({self.record.rows[int(pick * len(self.record.rows))] for pick in picks})
 
     def hear(self, event: events.Event) -> None:
-        """Count hits and fills: a listener of the recipe's events."""
-        if event.outcome in (events.HIT, events.FILLED):
-            self.count("hits" if event.outcome == events.HIT else "fills")
+        """Count what happened to a row: a listener of the recipe's events."""
+        if event.outcome in COUNTED:
+            self.count(COUNTED[event.outcome])
+
+    def hear_writing(self, event: events.Event) -> None:
+        """Count, of a process that writes, the rows that it committed and that it filled."""
+        if event.outcome in COUNTED_WRITING:
+            self.count(COUNTED_WRITING[event.outcome])
 
     def _hear_2009(self) -> None:
         # That recipe tells no events, but these two methods are all that it calls.
@@ -139,6 +152,7 @@ class Worker:
         def get_counted(key: str) -> object:
             found = get(key)
             self.count("hits", found is not None)
+            self.count("unanswered", found is None and self.ledger.reach.is_away())
             return found
 
         def put_counted(key: str, value: object) -> None:
