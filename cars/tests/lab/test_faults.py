@@ -31,6 +31,7 @@ from cars.lab.faults.visitors import Visitor
 ROW = 1
 
 
+@tag("any-database")
 class HistoryTests(SimpleTestCase):
     """The verdicts on reads. The row has version 1 at first, and version 2 from time 10 on."""
 
@@ -95,6 +96,7 @@ class HistoryTests(SimpleTestCase):
         self.assertEqual(self.history.dirty(), [])
 
 
+@tag("any-database")
 class HitsTests(SimpleTestCase):
     """When hits are back after a fault from 10 to 20."""
 
@@ -117,6 +119,7 @@ class HitsTests(SimpleTestCase):
         self.assertEqual(self.back(*during, (21, "a", True, 2), (22, "a", True, ROW)), 2)
 
 
+@tag("any-database")
 class FiguresTests(SimpleTestCase):
     """The bounds. It is calm until 10, the fault lasts from 10 to 20."""
 
@@ -202,6 +205,7 @@ class FiguresTests(SimpleTestCase):
         self.assertNotIn("old", text)
 
 
+@tag("any-database")
 class RestTests(SimpleTestCase):
     """What is found after the last write. The database has version 2 of the row."""
 
@@ -228,6 +232,7 @@ class RestTests(SimpleTestCase):
         self.assertEqual(self.look(entries=[("lease", b"token")]).left, {"lease": 1})
 
 
+@tag("any-database")
 class LockTests(SimpleTestCase):
     """What a fault says of the lock that it holds. The clock moves in its pauses only."""
 
@@ -250,6 +255,7 @@ class LockTests(SimpleTestCase):
         self.assertAlmostEqual(history.locks[0], 0.2 + 0.4)
 
 
+@tag("any-database")
 class StepsTests(SimpleTestCase):
     """At which step a writer is killed."""
 
@@ -264,6 +270,7 @@ class StepsTests(SimpleTestCase):
                 self.assertEqual(len(done), calls)
 
 
+@tag("any-database")
 @skipUnless(servers.has_memcached(), "no memcached on the PATH")
 class ProxyTests(SimpleTestCase):
     """What a client gets from the proxy."""
@@ -327,6 +334,7 @@ class ProxyTests(SimpleTestCase):
         self.assertEqual(self.answer(Mode("error", pid=another)), b"STORED\r\n")
 
 
+@tag("any-database")
 class CommandTests(SimpleTestCase):
     """What `manage.py faults` says."""
 

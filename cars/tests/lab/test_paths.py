@@ -7,7 +7,7 @@ from pathlib import Path
 from unittest import skipUnless
 
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars import caching
 from cars.lab import servers
@@ -15,6 +15,7 @@ from cars.lab import servers
 FOLDER = Path(caching.__file__).parent
 
 
+@tag("any-database")
 @skipUnless(servers.has_memcached(), "no `memcached` on the PATH")
 class PathsTests(SimpleTestCase):
     @classmethod

@@ -4,7 +4,7 @@ import random
 from collections import OrderedDict
 
 from django.conf import settings
-from django.test import SimpleTestCase, TransactionTestCase
+from django.test import SimpleTestCase, TransactionTestCase, tag
 
 from cars.lab import sizing
 from cars.models import Car
@@ -28,6 +28,7 @@ class WireTests(CostMixin, TransactionTestCase):
         self.assertCosts(sizing.MISS, lambda: Car.objects.cache(1))
 
 
+@tag("any-database")
 class HitRateTests(SimpleTestCase):
     """The formulas, beside simulations with few rows."""
 
@@ -75,6 +76,7 @@ class HitRateTests(SimpleTestCase):
         self.assertAlmostEqual(free / now, expected, delta=0.01)
 
 
+@tag("any-database")
 class DocsTests(SimpleTestCase):
     def test_the_page_has_the_tables_as_calculated(self):
         page = (settings.BASE_DIR / "docs/operations.md").read_text()

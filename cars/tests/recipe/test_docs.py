@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 
 from django.conf import settings
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars import caching
 from cars.lab.walks.rules import RULES
@@ -98,6 +98,7 @@ def exceptions_to_never_stale() -> dict[str, str]:
 NAMED = r'\bexceptions? ("[^"]+"(?:\s+and\s+"[^"]+")?)'
 
 
+@tag("any-database")
 class DocsTests(SimpleTestCase):
     def assertNone(self, wrong):
         self.assertEqual(wrong, [], "\n" + "\n".join(map(str, wrong)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from django.conf import settings
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.management import BaseCommand
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 
 from cars import caching
 from cars.caching import backends, checks, events, protocol, registry
@@ -180,6 +180,7 @@ def _option(action: Action) -> str:
     return f"{action.option_strings[0]} VALUE" if takes_value else action.option_strings[0]
 
 
+@tag("any-database")
 class ReferenceTests(SimpleTestCase):
     maxDiff = None
 

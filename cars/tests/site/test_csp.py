@@ -3,7 +3,7 @@
 from html.parser import HTMLParser
 
 from django.contrib.auth.models import User
-from django.test import TestCase, override_settings
+from django.test import TestCase, override_settings, tag
 
 from cars.models import Car
 
@@ -39,6 +39,7 @@ class InlineFinder(HTMLParser):
             self.found.append(self.get_starttag_text())
 
 
+@tag("any-database")
 class PolicyTests(TestCase):
     @classmethod
     def setUpTestData(cls):

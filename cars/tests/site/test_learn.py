@@ -5,7 +5,7 @@ from html import unescape
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from django.test import TestCase, override_settings
+from django.test import TestCase, override_settings, tag
 from django.urls import reverse
 from django.utils.safestring import mark_safe
 from msgspec.structs import replace
@@ -26,6 +26,7 @@ TEXTS = [pages.FOLDER / "README.md", *(page.path for page in pages.pages())]
 LINKS = re.compile(r"^\[([^\]]+)\]\((\S+?)(?: \"([^\"]+)\")?\)$", re.MULTILINE)
 
 
+@tag("any-database")
 class TextTests(TestCase):
     """The Markdown files in docs/learn/."""
 
@@ -105,6 +106,7 @@ class TextTests(TestCase):
                         self.assertEqual(self.client.get(f"/{url}").status_code, 200)
 
 
+@tag("any-database")
 class PageTests(TestCase):
     def test_the_start_of_every_page_leads_to_the_tutorial(self):
         self.assertContains(self.client.get("/"), f'href="{reverse("learn:index")}"')
@@ -161,6 +163,7 @@ class PageTests(TestCase):
                 self.assertNotContains(self.client.get(url), "/learn/lab/?")
 
 
+@tag("any-database")
 class PolicyTests(TestCase):
     @override_settings(LAB=True)
     def test_nothing_is_inline_on_any_page(self):
@@ -174,6 +177,7 @@ class PolicyTests(TestCase):
                 self.assertEqual(finder.found, [])
 
 
+@tag("any-database")
 class GridPageTests(TestCase):
     def test_the_grid_has_a_cell_for_each_race_and_recipe(self):
         page = self.client.get("/learn/races/")
@@ -191,6 +195,7 @@ class GridPageTests(TestCase):
                 self.assertIn(pages.lab_url(cell.recipe, cell.case, "", cell.steps), page)
 
 
+@tag("any-database")
 class DocumentTests(TestCase):
     """The documentation on the site."""
 
@@ -247,6 +252,7 @@ class DocumentTests(TestCase):
         self.assertEqual(self.client.get("/docs/nothing/").status_code, 404)
 
 
+@tag("any-database")
 class MarkdownTests(TestCase):
     def rendered(self, text, **options):
         with NamedTemporaryFile("w", suffix=".md") as file:

@@ -5,7 +5,7 @@ import pickle
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.cache import cache
-from django.test import TestCase
+from django.test import TestCase, tag
 from pymemcache.client.base import Client, normalize_server_spec
 
 from cars.caching.backends.serde import Serde
@@ -40,6 +40,7 @@ VALUES = {
 FLAGS = sorted({0, 1, 2, 4, 2**16 - 1, *Serde.FLAGS.values()})
 
 
+@tag("any-database")
 class PlantedTests(MemcachedMixin, TestCase):
     def setUp(self):
         empty_cache()

@@ -26,6 +26,7 @@ from carsite.toolbar import show_toolbar
 from . import test_demo
 
 
+@tag("any-database")
 class StreamTests(WatchTestCase):
     def test_a_save_shows_as_a_hold_and_a_row_and_the_next_read_as_found(self):
         car = Car.objects.create(make="Toyota")
@@ -184,6 +185,7 @@ class StreamTests(WatchTestCase):
         self.assertEqual(after["found"], before["found"])
 
 
+@tag("any-database")
 class PlacesTests(WatchTestCase):
     def test_the_number_of_streams_is_limited_and_the_next_request_gets_a_reason(self):
         watching = [self.client.get("/watch/events") for _ in range(PLACES)]
@@ -267,6 +269,7 @@ class AccessTests(WatchTestCase):
             self.assertTrue(show_toolbar(self.client.get("/watch/").wsgi_request))
 
 
+@tag("any-database")
 class PlugTests(WatchTestCase):
     def test_the_button_of_a_demo_sends_a_signal_and_waits_for_the_server(self):
         for do, runs, number in (("stop", False, signal.SIGUSR1), ("start", True, signal.SIGUSR2)):

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from django.test import SimpleTestCase
+from django.test import SimpleTestCase, tag
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
@@ -53,6 +53,7 @@ def item_get(gid, key="Car.1", connection=25):
     )
 
 
+@tag("any-database")
 class RealLinesTests(SimpleTestCase):
     def test_every_line_is_parsed(self):
         for text in (OLD + NEW).splitlines():
@@ -98,6 +99,7 @@ class RealLinesTests(SimpleTestCase):
         self.assertEqual(reader.skipped, 12)
 
 
+@tag("any-database")
 class OrderTests(SimpleTestCase):
     def take(self, *pieces):
         reader = log.Log()
@@ -174,6 +176,7 @@ def corrupted(draw):
     return b" ".join(fields)
 
 
+@tag("any-database")
 class FuzzTests(SimpleTestCase):
     @given(some.lists(corrupted(), max_size=5))
     @settings(derandomize=True, deadline=None, max_examples=500)

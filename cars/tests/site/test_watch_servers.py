@@ -6,6 +6,7 @@ from select import select
 from unittest.mock import patch
 
 from django.core.cache import cache
+from django.test import tag
 
 from cars.insight.watch import server
 from cars.lab import servers
@@ -14,6 +15,7 @@ from cars.tests.support.fake_server import FakeServer
 from cars.tests.support.watching import Events, WatchTestCase, close
 
 
+@tag("any-database")
 class ServersTests(WatchTestCase):
     def test_all_servers_are_watched(self):
         addresses = [self.enterContext(servers.memcached()) for _ in range(2)]
