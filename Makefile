@@ -23,15 +23,15 @@ help: ## this list
 demo: .venv/installed ## set up the site and serve it; also PORT=8001, HOST=0.0.0.0
 	@exec $(PYTHON) manage.py demo --host $(HOST) --port $(PORT)
 
-# The workers of --parallel need the fork of Linux, and can't start processes: the tests that do run
-# last, without it.
-PARALLEL = $(if $(filter Linux,$(shell uname)),--parallel)
+# The workers of --parallel need the fork of Linux. There is one more than processors, since many
+# tests wait for servers and browsers.
+PARALLEL = $(if $(filter Linux,$(shell uname)),--parallel $(shell expr $$(nproc) + 1))
 
 test: .venv/installed ## run the tests
 	$(PYTHON) manage.py test $(PARALLEL) --exclude-tag processes
-	$(PYTHON) manage.py test --tag processes
 
-# Tests tagged any-database, such as those in a browser, do the same on every database.
+# Tests tagged any-database, such as those in a browser, do the same on every database. Workers
+# can't have child processes of multiprocessing: the tests that do run last, without them.
 test-postgresql: .venv/installed ## run the tests that depend on the database, on a PostgreSQL it starts
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput $(PARALLEL) --exclude-tag processes --exclude-tag any-database
 	$(PYTHON) -m cars.lab.servers $(PYTHON) manage.py test --noinput --tag processes --exclude-tag any-database

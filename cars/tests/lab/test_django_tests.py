@@ -75,7 +75,6 @@ class RawTests(TestCase):
 
 
 @tag("any-database")
-@tag("processes")
 class CommandTests(SimpleTestCase):
     @classmethod
     def setUpClass(cls):

@@ -388,7 +388,6 @@ FAULTY = 0.5  # seconds that a fault lasts
 BETWEEN = 0.2  # seconds between two faults
 
 
-@tag("processes")
 @skipUnless(servers.has_memcached(), "no memcached on the PATH")
 class FaultTests(SimpleTestCase):
     """Every fault for a moment, on the kind of database that the tests run on."""

@@ -23,7 +23,6 @@ CUT_OFF = """[...document.querySelectorAll(".code pre")]
 
 
 @tag("any-database")
-@tag("processes")
 @override_settings(
     LAB=True, DEBUG=False
 )  # without the toolbar, which other tests have beside pages

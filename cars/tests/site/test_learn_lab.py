@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from django.conf import settings
-from django.test import SimpleTestCase, TestCase, override_settings, tag
+from django.test import SimpleTestCase, TestCase, override_settings
 
 from cars.lab.servers import free_port
 from cars.learn import lab as module
@@ -29,7 +29,6 @@ PATIENT = mock.patch.multiple(module, WAIT=60, LIMIT=60, START=60)
 LOST = ("reader", "reader", "writer", "writer", "reader")
 
 
-@tag("processes")
 class ProcessTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(PATIENT)
@@ -174,7 +173,6 @@ class ProcessTests(SimpleTestCase):
         self.assertEqual(child.wait(timeout=60), 0)
 
 
-@tag("processes")
 @override_settings(LAB=True)
 class LabPageTests(TestCase):
     @classmethod
