@@ -11,7 +11,7 @@ from http.cookies import SimpleCookie
 from django.conf import settings as conf
 from django.contrib.auth.models import Permission, User
 from django.db import transaction
-from django.test import Client, TestCase, override_settings
+from django.test import Client, TestCase, override_settings, tag
 from hypothesis import HealthCheck, Phase, given, settings
 
 from cars.models import Car
@@ -91,6 +91,7 @@ class AnyInputTests(TestCase):
     def test_an_account_that_may_change_cars(self):
         self.fuzz(self.account("view_car", "add_car", "change_car", "delete_car", is_staff=True))
 
+    @tag("any-database")
     @override_settings(DEBUG=True)
     def test_the_account_of_the_demo_with_debug(self):
         self.fuzz(self.account("view_car", "add_car", "change_car", "delete_car", is_staff=True))

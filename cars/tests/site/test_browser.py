@@ -46,7 +46,7 @@ NOT_ABOVE = """element => [...document.querySelectorAll("a, button, input, selec
 @skipUnless(sync_playwright, "no playwright: pip install -r requirements-dev.txt")
 @skipUnless(PROGRAM, "no Chromium on the PATH")
 @skipUnless("debug_toolbar" in settings.INSTALLED_APPS, "the tests run with DJANGO_DEBUG=off")
-@override_settings(DEBUG=True, PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])
+@override_settings(DEBUG=True)
 class BrowserTestCase(StaticLiveServerTestCase):
     """Tests in Chromium. A console error fails the test, for example one about CSP."""
 

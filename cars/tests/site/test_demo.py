@@ -20,7 +20,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.http import HttpRequest
-from django.test import SimpleTestCase, TestCase, override_settings, tag
+from django.test import SimpleTestCase, TestCase, tag
 from django.urls import reverse
 
 from cars.lab import servers
@@ -196,7 +196,6 @@ def log_in(client):
     return client.login(request=HttpRequest(), username=ACCOUNT, password=PASSWORD)
 
 
-@override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"])  # fast
 class AccountTests(TestCase):
     def test_the_account_has_all_permissions_for_cars_and_no_others(self):
         make_account()

@@ -10,11 +10,7 @@ from carsite.proxy import client_address
 LIMIT = 3
 
 
-@override_settings(
-    AXES_FAILURE_LIMIT=LIMIT,
-    PROXIES=1,
-    PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],  # fast
-)
+@override_settings(AXES_FAILURE_LIMIT=LIMIT, PROXIES=1)
 class LimitTests(TestCase):
     @classmethod
     def setUpTestData(cls):

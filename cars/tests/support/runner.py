@@ -24,7 +24,10 @@ def surroundings() -> Iterator[None]:
     connections.settings[ARCHIVE] = archive
     # Many tests ask for pages that answer 4xx, which are warnings here.
     logging.getLogger("django.request").setLevel(logging.ERROR)
-    surroundings = {"INSTALLED_APPS": [*settings.INSTALLED_APPS, *APPS]}
+    surroundings = {
+        "INSTALLED_APPS": [*settings.INSTALLED_APPS, *APPS],
+        "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],  # fast
+    }
     with test_cache():
         with override_settings(**surroundings):
             yield
