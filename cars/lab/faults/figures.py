@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from statistics import fmean, median, quantiles
+from statistics import fmean, median
 
 from .catalogue import Fault
 from .history import History, Page, Stale
@@ -10,11 +10,13 @@ from .rest import Rest
 
 READS = ("car", "list")
 SAVES = ("edit", "admin", "add", "delete")
+PAGES = (*READS, *SAVES, "many", "undone")
 
 # The bounds, in seconds.
 LATEST = 1.5  # after its write, that a read may be stale
 SLOWER = 0.3  # that a page may take longer while the site finds out
 SLOWER_ONE = 0.025  # that one page a second may take longer when it has found out
+WAITS = 0.06  # that all pages of a process wait in a second for one server without an answer
 SLOWER_OTHERS = 0.002  # that the others may take longer on average
 SLOWER_MANY = 0.5  # that many saves in one transaction may take longer in all
 BACK = 2.0  # after the end of a fault, until there are hits
@@ -73,7 +75,7 @@ class Figures:
     page: Pair  # the slowest page
     one: Pair  # the slowest page of each second, once the site has found out; the median
     others: Pair  # the average of the other pages
-    most: Pair  # 90 % of the other pages took at most that long
+    waits: Pair  # what a process waits in each second for servers without an answer; the median
     save: Pair  # the slowest save of one row
     many: Pair  # the slowest save of many rows in one transaction
     stale: list[Stale]
@@ -129,6 +131,7 @@ class Figures:
             "page": (self.page, SLOWER, "a page"),
             "one page": (self.one, SLOWER_ONE, "one page each second"),
             "other pages": (self.others, SLOWER_OTHERS, "the other pages"),
+            "waits": (self.waits, WAITS * self.fault.servers, "the waits of each second"),
             "many saves": (self.many, SLOWER_MANY + self.lock, "many saves at once"),
         }
         slower: dict[str, tuple[object, str]] = {
@@ -170,7 +173,7 @@ def figures(
         page=pair(READS, _slowest, whole),
         one=pair(("car",), _slowest_each_second, known),
         others=pair(("car",), lambda pages: fmean(_others(pages) or [0]), known),
-        most=pair(("car",), _nine_of_ten_others, known),
+        waits=pair(PAGES, _waits, known),
         save=pair(SAVES, _slowest, whole),
         many=pair(("many",), _slowest, whole),
         stale=history.stale(times.end),
@@ -205,6 +208,14 @@ def _others(pages: list[Page]) -> list[float]:
     return [time for times in _by_second(pages) for time in times[:-1]]
 
 
-def _nine_of_ten_others(pages: list[Page]) -> float:
-    times = _others(pages)
-    return quantiles(times, n=10)[-1] if len(times) > 1 else 0.0
+def _waits(pages: list[Page]) -> float:
+    """Return the median of what a process waited in each second; of the one that waited longest."""
+    begun = [page.begun for page in pages]
+    first, last = min(begun), max(begun)
+    whole = max(1, round(last - first))
+    waited: dict[str, list[float]] = {}
+    for page in pages:
+        seconds = waited.setdefault(page.process, [0.0] * whole)
+        if (second := int(page.begun - first)) < whole:
+            seconds[second] += page.waited
+    return max(median(seconds) for seconds in waited.values())

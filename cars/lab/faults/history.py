@@ -17,12 +17,18 @@ MISSING = -1  # the version of a row that was not found although no write has de
 
 @dataclass
 class Page:
-    """One request: which kind of page or save, when, its status (0 without an answer)."""
+    """One request: which kind of page or save, when, its status (0 without an answer).
+
+    The site says in which process it was answered, and how many seconds that process `waited` for
+    a Memcached that didn't answer.
+    """
 
     kind: str
     begun: float
     ended: float = 0
     status: int = 0
+    process: str = ""
+    waited: float = 0
 
     @property
     def seconds(self) -> float:

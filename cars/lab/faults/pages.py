@@ -13,17 +13,21 @@ from django.views.decorators.http import require_POST
 from cars.models import Car
 from carsite.urls import handler404, urlpatterns
 
-__all__ = ["handler404", "name_process", "save_all", "urlpatterns"]
+from . import waits
+
+__all__ = ["describe_answer", "handler404", "save_all", "urlpatterns"]
 
 
-def name_process(
+def describe_answer(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Name the process that answers in the header X-Process: a middleware."""
+    """Say which process answers, and how long it waited for the cache: a middleware."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
+        waits.begin()
         response = get_response(request)
         response["X-Process"] = str(os.getpid())
+        response["X-Waited"] = f"{waits.seconds():.6f}"
         return response
 
     return middleware

@@ -18,7 +18,7 @@ END = "<!-- until here -->\n"
 
 HEAD = (
     "fault", "pages", "errors", "no answer", "slowest page, s", "one page a second, s",
-    "other pages, s", "nine of ten other pages, s", "slowest save, s", f"{MANY} saves at once, s",
+    "other pages, s", "waits each second, s", "slowest save, s", f"{MANY} saves at once, s",
     "stale reads", "dirty reads", "stale at rest", "left", "hits back, s", "writes lost",
     "lines in the log", "bounds broken",
 )  # fmt: skip
@@ -35,7 +35,7 @@ def row(figures: Figures) -> list[str]:
         str(figures.page),
         str(figures.one),
         str(figures.others),
-        str(figures.most),
+        str(figures.waits),
         str(figures.save),
         str(figures.many),
         f"{stale}, up to {figures.latest:.2f} s" if figures.stale else stale,

@@ -38,6 +38,7 @@ class Answer(NamedTuple):
     body: str = ""
     process: str = ""
     location: str = ""
+    waited: float = 0  # seconds, for a Memcached that didn't answer
 
 
 class Visitor:
@@ -83,8 +84,10 @@ class Visitor:
                 name, _, value = cookie.partition(";")[0].partition("=")
                 self.cookies[name] = value
             process, location = (response.getheader(h, "") for h in ("X-Process", "Location"))
-            answer = Answer(response.status, body, process, location)
+            waited = float(response.getheader("X-Waited", 0))
+            answer = Answer(response.status, body, process, location, waited)
         page.ended, page.status = time.monotonic(), answer.status
+        page.process, page.waited = answer.process, answer.waited
         if self.history:
             self.history.pages.append(page)
         return answer, page

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import SimpleTestCase, tag
 
 from cars.lab import servers
-from cars.lab.faults import breaking, table
+from cars.lab.faults import breaking, table, waits
 from cars.lab.faults.catalogue import FAULTS
 from cars.lab.faults.database import databases, model_of
 from cars.lab.faults.figures import Pair, Times, figures
@@ -155,6 +155,26 @@ class FiguresTests(SimpleTestCase):
         self.assertEqual(self.broken(slow=0.02), {"other pages"})
         self.assertEqual(self.broken(slow=0.4), {"page", "one page", "other pages"})
 
+    def waits(self, *processes, name="away"):
+        """Return the broken bounds if each process waits so many times a second, for 20 ms."""
+        history = History({ROW: 1}, begun=0)
+        for process, times in enumerate(processes):
+            for hundredth in range(3000):
+                begun = hundredth / 100
+                waited = 0.02 if 10 < begun < 20 and hundredth % 100 < times else 0
+                page = Page("list", begun, begun + 0.01, 200, str(process), waited)
+                history.pages.append(page)
+        history.reads.append(Read(ROW, 1, 21, 21, True, "7"))
+        times = Times(calm=[(0, 10), (22, 30)], fault=(10, 20), end=30)
+        found = figures(FAULTS[name], "PostgreSQL", history, times, Rest(), log=[])
+        return set(found.broken())
+
+    def test_few_pages_of_a_process_may_wait_in_a_second_for_each_server(self):
+        self.assertEqual(self.waits(2, 2), set())
+        self.assertEqual(self.waits(4, 0), {"waits"})
+        self.assertEqual(self.waits(4, 0, name="1 of 2 away"), set())
+        self.assertEqual(self.waits(7, 0, name="1 of 2 away"), {"waits"})
+
     def test_the_waits_of_few_of_the_other_pages_count_in_their_average(self):
         history = History({ROW: 1}, begun=0)
         for hundredth in range(3000):
@@ -164,7 +184,6 @@ class FiguresTests(SimpleTestCase):
         history.reads.append(Read(ROW, 1, 21, 21, True, "7"))
         times = Times(calm=[(0, 10), (22, 30)], fault=(10, 20), end=30)
         found = figures(FAULTS["nothing"], "SQLite", history, times, Rest(), log=[])
-        self.assertEqual(found.most.longer, 0)
         self.assertIn("other pages", found.broken())
 
     def test_what_differs_without_a_fault_too_breaks_no_bound(self):
@@ -203,6 +222,41 @@ class FiguresTests(SimpleTestCase):
             text = page.read_text()
         self.assertRegex(text, r"(?s)^before\n.*Measured on.*### SQLite.*\| nothing \|.*after\n$")
         self.assertNotIn("old", text)
+
+
+@tag("any-database")
+class WaitsTests(SimpleTestCase):
+    """How long the page of this thread waits for a server."""
+
+    def connected(self, server):
+        """Return a client's socket, connected to `server`, and the other end."""
+        client = self.enterContext(waits.socket(socket.AF_INET, socket.SOCK_STREAM))
+        client.settimeout(0.02)
+        client.connect(server.getsockname())
+        return client, self.enterContext(server.accept()[0])
+
+    def test_a_page_waits_for_an_answer_that_does_not_come(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            client, end = self.connected(server)
+            waits.begin()
+            client.sendall(b"version\r\n")
+            end.sendall(b"VERSION 1\r\n")
+            client.recv(11)
+            self.assertEqual(waits.seconds(), 0)
+            with self.assertRaises(TimeoutError):
+                client.recv(11)
+            self.assertGreater(waits.seconds(), 0)
+            waits.begin()
+            self.assertEqual(waits.seconds(), 0)
+
+    def test_a_page_waits_for_a_connection_that_is_refused(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = server.getsockname()
+        waits.begin()
+        with waits.socket(waits.AF_INET, waits.SOCK_STREAM) as client:
+            with self.assertRaises(ConnectionRefusedError):
+                client.connect(address)
+        self.assertGreater(waits.seconds(), 0)
 
 
 @tag("any-database")
@@ -432,6 +486,19 @@ class FaultTests(SimpleTestCase):
             ((kind, data),) = on.entries([row])[row]
         self.assertEqual(kind, "row")
         self.assertIn(model_of(self.database.versions()[row]).encode(), data)
+
+    def test_a_page_says_how_long_it_waited_for_the_server(self):
+        with stage(self.database) as on:
+            visitor, (server,) = Visitor(on.port), on.memcached
+            (row, *_) = self.database.versions()
+            answer, page = visitor.get("car", f"/cars/{row}/")
+            self.assertEqual((page.process, page.waited), (answer.process, 0))
+            server.freeze()
+            try:
+                _, page = visitor.get("car", f"/cars/{row}/")
+            finally:
+                server.thaw()
+            self.assertGreater(page.waited, 0)
 
     def test_the_server_fails(self):
         special = ("by_proxy", "absent", "kills", "breaks_database")
