@@ -32,15 +32,18 @@ The rest is detail, which these import:
     testing        a mixin for the tests of a project
     management/    the command verify_cache
 
-The path of five things: the functions that they call, in the order of their first call. The names
-without a module are the calls that reach the cache.
+The path of five things: the functions that they call, in the order of their first call. Shown are
+those of manager, queryset, reads, transactions and protocol. The names in lower case without a
+module are the calls that reach the cache.
 
 a hit:
-    CacheManager.cache, manager._is_none, CacheManager._cached, protocol.look_up, get
+    CacheManager.cache, manager._is_none, CacheManager._cached, reads.read_one,
+    protocol.look_up, get
 a miss with its fill:
-    CacheManager.cache, manager._is_none, CacheManager._cached, protocol.look_up, get,
-    transactions.current, transactions.settle, protocol.read_misses, protocol._take_leases,
-    protocol.setting, swap_and_look, protocol.fill, protocol._packed, cas_many
+    CacheManager.cache, manager._is_none, CacheManager._cached, reads.read_one,
+    protocol.look_up, get, reads._read_misses, transactions.current, transactions.settle,
+    protocol.read_misses, protocol._take_leases, protocol.setting, swap_and_look, protocol.fill,
+    protocol._packed, cas_many
 a save in autocommit:
     transactions.before_save, transactions.current, transactions.settle, Writer.__init__,
     Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change, gets_many,

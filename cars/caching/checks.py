@@ -71,7 +71,7 @@ def check_installation(model: type[Model]) -> list[CheckMessage]:
     app = Error(
         f"{__package__!r} is not in INSTALLED_APPS: its checks and commands are missing, and "
         "transactions are not settled at the end of a request.",
-        hint=f'Add "{__package__}" to INSTALLED_APPS, before the apps with cached models.',
+        hint=f'Add "{__package__}" to INSTALLED_APPS, before the apps with models.',
         id="caching.E009",
     )
     return [app, *_caches()]

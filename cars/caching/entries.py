@@ -54,8 +54,8 @@ def holds_in(value: Any) -> dict[str, float]:
     return {token: deadline for token, deadline in deadlines.items() if deadline > now}
 
 
-def whole_seconds(timeout: float | None) -> float | None:
-    """Return `timeout` in whole seconds: a part of one, which caches would take for 0, is 1."""
+def at_least_a_second(timeout: float | None) -> float | None:
+    """Return `timeout`, but 1 for a part of a second, which caches would take for 0."""
     return timeout if timeout is None or timeout <= 0 else max(1, timeout)
 
 

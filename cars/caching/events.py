@@ -35,7 +35,7 @@ STEPS = (LOOKED, SELECTED, HOLD, COMMITTED, WITHDRAWN)
 FILLED = "filled"  # a reader or the release of a writer put the row into the cache
 EXPIRED = "expired"  # there is no such row, or it can't be stored: the entry was removed; `forget`
 OWED = "owed"  # the cache did not answer a writer: it is written down in the database
-REFUSED = "refused"  # others changed the entry too often: a hold stays until its deadline
+REFUSED = "refused"  # others changed the entry too often: what was to be done is owed
 
 
 @dataclass(frozen=True, slots=True)

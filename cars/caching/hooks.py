@@ -98,7 +98,7 @@ def _adopt(model: ModelClass) -> None:
     meta.base_manager_name = manager.name
     meta._expire_cache()
 
-    # Receivers that are kept with the class: when it goes, Django forgets them.
+    # Django refers to receivers weakly. These are kept on the class, so that they go with it.
     def before_delete(**kwargs: Any) -> None:
         transactions.before_delete(**kwargs)
 
@@ -140,12 +140,13 @@ def _connect_fields(model: ModelClass) -> None:
 # Foreign keys that a delete of their target sets to a default, or to what a function returns:
 # Django writes them by SQL that goes past every QuerySet.
 
-SEEN = {models.CASCADE, models.DO_NOTHING, models.PROTECT, models.RESTRICT}
+BY_QUERYSETS = {models.CASCADE, models.DO_NOTHING, models.PROTECT, models.RESTRICT}
 
 
 def _is_written_past_querysets(relation: Any) -> bool:
     on_delete = relation.on_delete
-    return on_delete not in SEEN and not getattr(on_delete, "lazy_sub_objs", False)
+    # Django writes those of `lazy_sub_objs`, as SET_NULL, by `update()`.
+    return on_delete not in BY_QUERYSETS and not getattr(on_delete, "lazy_sub_objs", False)
 
 
 def _connect_target(model: ModelClass, target: ModelClass, field: "models.Field[Any, Any]") -> None:

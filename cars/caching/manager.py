@@ -63,11 +63,11 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
 
         Raises what `get(pk=pk)` raises: DoesNotExist, and ValueError for an invalid pk.
         """
-        has = None if self._is_plain else self._filter()
+        is_ours = None if self._is_plain else self._filter()
         if not _is_none(pk):
             cached = self._cached()
             instance = reads.read_one(cached, cached.key(pk), pk)
-            if instance is not None and (has is None or has(instance)):
+            if instance is not None and (is_ours is None or is_ours(instance)):
                 return instance
         raise self.model.DoesNotExist(f"There is no {self.model._meta.object_name} {pk!r}.")
 
@@ -77,14 +77,14 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         One round trip for the hits and, if there are misses, one SELECT for all of them. Raises
         ValueError for an invalid pk.
         """
-        has = None if self._is_plain else self._filter()
+        is_ours = None if self._is_plain else self._filter()
         cached = self._cached()
         keys = {pk: cached.key(pk) for pk in pks if not _is_none(pk)}
         found = reads.read_many(cached, {key: pk for pk, key in keys.items()})
         given: set[str] = set()
         rows = {}
         for pk, key in keys.items():
-            if key in found and (has is None or has(found[key])):
+            if key in found and (is_ours is None or is_ours(found[key])):
                 # "1" and 1 are one row, but each gets another instance.
                 rows[pk] = copy(found[key]) if key in given else found[key]
                 given.add(key)
@@ -130,6 +130,7 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         if isinstance(field, models.ForeignKey) and hasattr(self, "core_filters"):
             if not self.instance._is_pk_set():
                 self.get_queryset()  # raises Django's error
+            # Past the class that Django makes for each relation, to the model's manager.
             if is_plain(super(type(self), self).get_queryset()):
                 return self._refers
         elif is_plain(self.get_queryset()):

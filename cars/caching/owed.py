@@ -255,7 +255,8 @@ def end(cached: CachedModel, token: str, alias: str, under_way: bool) -> bool:
     if not (ledger := _ledger(cached)):
         return False
     try:
-        return bool(under_way and records.end_under_way(alias, token))
+        label = cached.model._meta.label
+        return bool(under_way and records.end_under_way(alias, label, token))
     except Exception as error:
         log_once("What is owed can't be written down", error)
         return False

@@ -86,14 +86,16 @@ def read_misses(cached: CachedModel, keys: Keys) -> dict[str, Model]:
     seen, found = _take_leases(cached, keys, lease)
     waiting: Keys = {}
     for key, at in seen.items():
-        outcome = events.HELD if isinstance(at.value, Holds) else events.MISS
+        outcome = events.MISS
         if key in found:
             outcome = events.WAITED
-        elif at is NO_ANSWER:
-            outcome = events.NO_ANSWER
         elif isinstance(at.value, Lease) and at.value != lease:
             outcome = events.LOOKED
             waiting[key] = keys[key]
+        elif isinstance(at.value, Holds):
+            outcome = events.HELD
+        elif at is NO_ANSWER:
+            outcome = events.NO_ANSWER
         events.tell(outcome, cached.model, started, key)
     missed = {key: pk for key, pk in keys.items() if key not in found and key not in waiting}
     leased = {key: seen[key] for key in missed if seen[key].value == lease}
@@ -188,7 +190,7 @@ def fill(
             key: Swap(claimed[key], row, timeout) for key, row in packed.items() if row is not None
         }
         started = perf_counter()
-        done = cached.cache.cas_many(expire | put)
+        done = cached.cache.cas_many(expire | put)  # a key of both is put
     except BaseException:
         cached.cache.cas_many(expire)
         raise
@@ -201,7 +203,11 @@ def fill(
 
 
 def fill_or_log(cached: CachedModel, keys: Keys, claimed: dict[str, Seen]) -> set[str]:
-    """Fill as `fill` does; an error is logged. Returns the keys that our token is gone from."""
+    """Fill as `fill` does, but log an error. Returns the keys that are done.
+
+    After an error these are all: `fill` has tried to remove our token, and what is left of it ends
+    at its deadline.
+    """
     try:
         return fill(cached, keys, claimed)[1]
     except Exception:
@@ -273,7 +279,11 @@ def withdraw(
 
 
 def withdraw_owed(cache: SwapCache, tokens: dict[str, set[str]]) -> set[str]:
-    """Remove, by key, the holds `tokens` of others, who couldn't; return the keys that are done."""
+    """Do what writers owe: withdraw, by key, the holds with these `tokens`.
+
+    As in `remove_holds` a row or a lease expires, and others' holds are written again. Returns the
+    keys that are done.
+    """
     seen = {key: at for key, at in cache.gets_many(tokens).items() if at is not NO_ANSWER}
     standing = {key: at for key, at in seen.items() if at is not ABSENT}
     done = cache.cas_many({key: _without(at, *tokens[key]) for key, at in standing.items()})
@@ -335,7 +345,10 @@ def remove_holds(cached: CachedModel, token: str, seen: dict[str, Seen]) -> set[
 
 
 def _without(at: Seen, *tokens: str) -> Swap:
-    """Return the swap that leaves others' holds; a row or a lease shows that our hold was lost."""
+    """Return the swap that leaves the holds of others, or else expires the entry.
+
+    So it expires a row and a lease too. They show that our hold was lost.
+    """
     holds = holds_in(at.value)
     return put_holds(at, {token: holds[token] for token in holds if token not in tokens})
 
@@ -349,7 +362,7 @@ def _change(
 ) -> set[str]:
     """Show `change` what stands under these keys until all are done, TRIES times at most.
 
-    What is `known` is not looked at, the first time. The swap `first` is made before each look.
+    The first time, keys in `known` need no look. Before each look, the swap `first` is made.
 
     Where the server doesn't answer it is asked once more: a connection that broke, as all do when
     a server is restarted, is a fresh one then. Returns the keys that are not done.
@@ -357,8 +370,8 @@ def _change(
     started = perf_counter()
     left = sorted(keys)
     known = dict(known or {})
-    unanswered: set[str] = set()
-    failed: set[str] = set()
+    unanswered: set[str] = set()  # once
+    failed: set[str] = set()  # unanswered twice
     for attempt in range(TRIES):
         if attempt:
             time.sleep(random.uniform(0, min(0.001 * 2**attempt, LONGEST_PAUSE)))

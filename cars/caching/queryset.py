@@ -32,10 +32,11 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         rows, old = self, []
         fields = self.model._meta.pk_fields
         writes_pk = any(field.name in values or field.attname in values for field in fields)
-        if writes_pk or not _can_return(self.db):
+        returns = _can_return(self.db)
+        if writes_pk or not returns:
             old = self._pks()  # a row must not be looked for by its new pk
             rows = self.filter(pk__in=old)
-        if old and writes_pk and not _can_return(self.db):
+        if old and writes_pk and not returns:
             raise NotSupportedError("The pk of a cached model can't be updated on this database.")
         with _holding(self.model, self.db, old):
             updated = super(CacheQuerySet, rows).update(**values)
@@ -151,14 +152,15 @@ class _Returning:
 def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> Iterator[list[Any]]:
     """Hold the rows that the block writes, before the COMMIT; yield the list of their pks.
 
-    They are the `old` ones and those that the block's statements return. Inside of another
-    transaction, an error breaks that one only if rows were written, or if Django breaks it.
+    They are the `old` ones and those that the block's statements return. On an error, `atomic`
+    marks the transaction around it for rollback. That is undone if nothing was written, unless
+    Django itself has marked it.
     """
     connection = connections[using]
     for wrapper in connection.execute_wrappers:
         if isinstance(wrapper, _Returning) and wrapper.model is model:
             wrapper.pks += old
-            yield []  # an update() of a bulk_update(), which holds
+            yield []  # this is an update() of a bulk_update(), which holds
             return
     pks = list(old)
     nested, broken = connection.in_atomic_block, True

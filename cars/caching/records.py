@@ -63,9 +63,10 @@ def insert(
             rows._insert([record], fields=record._meta.concrete_fields[1:], using=alias)
 
 
-def end_under_way(alias: str, token: str) -> int:
+def end_under_way(alias: str, model: str, token: str) -> int:
     """Turn the records of `token` that are under way into owed ones; return how many there were."""
-    return record_rows(alias).filter(token=token, under_way=True).update(under_way=False)
+    rows = record_rows(alias).filter(model=model, token=token, under_way=True)
+    return rows.update(under_way=False)
 
 
 def record_rows(alias: str) -> QuerySet[Any]:
@@ -123,14 +124,15 @@ class Look:
 
     def read(self, cache: str) -> tuple[list[Record], set[str]]:
         """Return what is owed for `cache`, and the labels of the models with too much to read."""
-        rows = _model()._base_manager.filter(cache=cache).order_by()
+        # In an order, so that two looks take the same records: each is withdrawn twice.
+        rows = _model()._base_manager.filter(cache=cache).order_by("pk")
         columns = ("pk", "token", "names", "under_way", "since")
         with self._limited():
             found = self._run(rows.annotate(now=Now()).values_list(*columns, "now")[: MOST + 1])
             if len(found) <= MOST:
                 return [_record(*values) for values in found], set()
-            models = {label for (label,) in self._run(rows.values_list("model").distinct())}
-            return [_record(*values) for values in found[:MOST]], models
+            labels = self._run(rows.order_by().values_list("model").distinct())
+            return [_record(*values) for values in found[:MOST]], {label for (label,) in labels}
 
     def delete(self, pks: Collection[int]) -> None:
         """Delete these records."""

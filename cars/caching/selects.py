@@ -22,7 +22,7 @@ from .rows import fingerprint_of
 Values = list[Any]  # of one row, in the order of `CachedModel.names`
 Converter = Callable[[Any, Any, BaseDatabaseWrapper], Any]
 
-# The pk's field returns what it doesn't take. Such a row isn't packed, but it is read.
+# From a field that doesn't take the pk that it returned. Such a row isn't packed, but it is read.
 NOT_TAKEN = (TypeError, ValueError, ValidationError)
 
 STATEMENTS = "caching_statements"  # the attribute of a connection: its statements
@@ -59,7 +59,7 @@ def _select(cached: CachedModel, keys: Keys) -> dict[str, Values]:
 
 @memoize
 def _rows(cached: CachedModel) -> QuerySet[Model]:
-    # Made once: a QuerySet is faster to filter than to make. Django's own leaves no rows out.
+    # Made once: a QuerySet is faster to filter than to make. A manager's may leave rows out.
     rows: QuerySet[Model] = QuerySet(cached.model, using=cached.alias)
     return rows.order_by()
 

@@ -46,7 +46,7 @@ class Writer:
         self.instance = instance
         self.held: dict[CachedModel, Keys] = {}
         self.standing: dict[CachedModel, dict[str, Seen]] = {}  # as the last look saw it
-        self.owed: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
+        self.not_held: dict[CachedModel, set[str]] = {}  # what couldn't be held, among these
         self.written: set[type[Model] | None] = set()
 
     def hold(self, model: type[Model], pks: Collection[Any], are_new: bool = False) -> None:
@@ -62,12 +62,12 @@ class Writer:
         self.held.setdefault(cached, {}).update(keys)
         standing = self.standing.setdefault(cached, {})
         for key in keys:
-            standing.pop(key, None)  # a renewal without an answer may be anything
+            standing.pop(key, None)  # it isn't known if this renewal gets no answer
         seen = protocol.hold(cached, keys, self.token, are_new)
         self.held_at = perf_counter()
         standing.update((key, at) for key, at in seen.items() if at is not ABSENT)
         if failed := keys.keys() - seen.keys():
-            self.owed.setdefault(cached, set()).update(failed)
+            self.not_held.setdefault(cached, set()).update(failed)
             alias = self.connection.alias
             owed.owe(cached, failed, self.token, alias, under_way=self.in_autocommit)
 
@@ -85,11 +85,11 @@ class Writer:
         alias = self.connection.alias
         for cached, keys in self.held.items():
             is_release = is_committed and cached.model in self.written
-            end = protocol.release if is_release else protocol.withdraw
-            failed = end(cached, keys, self.token, self.standing.get(cached))
-            before = self.owed.get(cached)
-            if before and owed.end(cached, self.token, alias, under_way=self.in_autocommit):
-                failed -= before
+            change = protocol.release if is_release else protocol.withdraw
+            failed = change(cached, keys, self.token, self.standing.get(cached))
+            not_held = self.not_held.get(cached)
+            if not_held and owed.end(cached, self.token, alias, under_way=self.in_autocommit):
+                failed -= not_held
             if failed:
                 owed.owe(cached, failed, self.token, alias, under_way=False)
                 owed.end(cached, self.token, alias, under_way=False)
@@ -191,9 +191,9 @@ def settle(connection: BaseDatabaseWrapper) -> None:
         transaction.finish()
         return
     del connection.__dict__[TRANSACTION]
-    # Unknown outcome: the holds stay until their deadline.
     if outcome is Outcome.UNDONE:
         transaction.end(is_committed=False)
+    # After an unknown outcome the holds stay until their deadline.
 
 
 def settle_all(**kwargs: Any) -> None:
@@ -236,7 +236,7 @@ def current(alias: str) -> Transaction | None:
 def hold(model: type[Model], pks: Collection[Any], alias: str) -> None:
     """Hold the rows `pks`, which are written through `model`, until the transaction ends.
 
-    Without one, release them at once.
+    If none is open, release them at once.
     """
     transaction = current(alias)
     writer = transaction or Writer(connections[alias])

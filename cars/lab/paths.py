@@ -19,7 +19,7 @@ from typing import Any
 from . import servers
 
 # The modules that say what happens, and the four calls that reach the cache.
-SHOWN = ("hooks", "manager", "queryset", "transactions", "protocol")
+SHOWN = ("manager", "queryset", "reads", "transactions", "protocol")
 CALLS = ("get", "get_many", "gets_many", "cas_many", "swap_and_look")
 
 ENVIRON = {

@@ -31,7 +31,7 @@ TOO_LARGE = b"SERVER_ERROR object too large"
 
 UNANSWERED: dict[Any, Any] = {}  # what a read returns if the server doesn't answer
 
-Exchanged = tuple[set[str], dict[str, Seen]]  # the names that were stored, what stands under others
+Exchanged = tuple[set[str], dict[str, Seen]]  # the names that were stored, and what was looked at
 
 
 class SafeClient(TimedClient):
@@ -111,7 +111,7 @@ class SafeClient(TimedClient):
     def exchange(self, swaps: dict[str, Swap], look: Collection[str]) -> Exchanged:
         """Add or cas each value, then look at the names `look`, in one round trip.
 
-        Returns the names that were stored, and what stands under the others, as `gets_many` does.
+        Returns the names that were stored, and what stands then under `look`, as `gets_many` does.
         pymemcache's own `cas` takes one key at a time. A swap whose value was seen over another
         connection is refused: the numbers start again when the server is restarted, and a restart
         breaks the connection.

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 
-from ..entries import ABSENT, EXPIRE, Row, Seen, Swap, whole_seconds
+from ..entries import ABSENT, EXPIRE, Row, Seen, Swap, at_least_a_second
 from .base import SwapMixin
 
 
@@ -66,6 +66,6 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
                 if swap.value is EXPIRE:
                     self._delete(name)
                 else:
-                    self._set(name, data, whole_seconds(swap.timeout))
+                    self._set(name, data, at_least_a_second(swap.timeout))
             stored.add(key)
         return stored

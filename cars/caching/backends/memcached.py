@@ -8,7 +8,7 @@ from typing import Any
 from django.core.cache.backends.memcached import PyMemcacheCache
 from pymemcache.client.base import normalize_server_spec
 
-from ..entries import Row, Seen, Swap, whole_seconds
+from ..entries import Row, Seen, Swap, at_least_a_second
 from . import client, listing
 from .base import AS_STORED, SwapMixin, shown
 from .client import SafeClient, SafeHashClient
@@ -87,7 +87,9 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
         """Do `swaps`, and then look at the keys `look`; return what changed and what stands."""
         names = {key: self.make_and_validate_key(key) for key in look or swaps}
         on_server = {
-            names[key]: swap._replace(timeout=self.get_backend_timeout(whole_seconds(swap.timeout)))
+            names[key]: swap._replace(
+                timeout=self.get_backend_timeout(at_least_a_second(swap.timeout))
+            )
             for key, swap in swaps.items()
         }
         stored, seen = self._cache.exchange(on_server, [names[key] for key in look])

@@ -163,6 +163,8 @@ class ReadmeTests(SimpleTestCase):
                 cls.app = f'INSTALLED_APPS += ["library"]\n{app}'
             else:
                 project.add(block.file, text)
+        first_test = next(b for b in blocks_of(GUIDE, "Tests") if b.file == "library/tests.py")
+        project.add(first_test.file, first_test.text)
         (project.folder / "yourproject/kept").mkdir()
         (project.folder / "yourproject/caching").rename(project.folder / "yourproject/kept/objects")
         project.configure(cls.app)
@@ -192,6 +194,7 @@ class ReadmeTests(SimpleTestCase):
             self.project.configure(self.app, self.caches.replace(SERVER, server))
             self.assertIn("no issues", self.project.run("python manage.py check"))
             self.assertRegex(self.project.python(READ_AND_WRITE), r"Book\.\d+ Persuasion 0 queries")
+            self.assertIn("OK", self.project.run("python manage.py test"))
             printed = self.project.run("python manage.py verify_cache")
         self.assertRegex(printed, r"library\.Book \(default\): 1 fresh, 0 stale")
 
@@ -259,7 +262,7 @@ class GuideTests(SimpleTestCase):
         printed = self.project.run(
             command, PYTHONPATH="", DJANGO_SETTINGS_MODULE="yourproject.settings"
         )
-        self.assertIn("12 passed", printed)
+        self.assertIn("13 passed", printed)
 
     def test_under_pytest_the_fixture_is_needed(self):
         self.configure("with local memory")

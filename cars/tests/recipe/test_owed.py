@@ -24,7 +24,7 @@ from cars.tests.support.other_clients import (
     recorded_outcomes,
 )
 from cars.tests.support.outages import another_process, owing, records, unreachable
-from cars.tests.support.zoo.models import Plain
+from cars.tests.support.zoo.models import Plain, Puppy
 
 
 class OwedTestCase(MemcachedMixin, ClientsTestCase):
@@ -158,6 +158,16 @@ class AutocommitTests(OwedTestCase):
                 self.rename()
             self.client.get("/healthz")
         self.assertEqual([under_way for _, under_way in records()], [False])
+
+    def test_each_model_that_shares_the_row_owes_its_entry_once(self):
+        puppy = Puppy.objects.create(name="Rex")
+        names = [
+            cache.make_and_validate_key(f"{model}.{puppy.pk}")
+            for model in ("Animal", "Dog", "Puppy")
+        ]
+        with unreachable():
+            puppy.save()
+        self.assertCountEqual(records(), [(name, False) for name in names])
 
     def test_a_writer_that_was_killed_leaves_it_to_its_deadline(self):
         with unreachable(), patch("cars.caching.transactions.Writer.end"):
