@@ -60,10 +60,10 @@ def at_least_a_second(timeout: float | None) -> float | None:
 
 
 class Seen(NamedTuple):
-    """A value seen under a key, and the cache's token that tells whether it still stands there."""
+    """A value seen under a key, and the cache's stamp, which is another one after each change."""
 
     value: Any
-    token: Any
+    stamp: Any
 
 
 class Swap(NamedTuple):

@@ -130,9 +130,9 @@ def _in_local_memory(backend: LocalMemoryCache, keys: list[str]) -> dict[str, _L
     """Return the same; the size is that of what this process keeps."""
     found: dict[str, _Looked] = {}
     for key, seen in backend.gets_many(keys).items():
-        if seen.token is None:
+        if seen.stamp is None:
             found[key] = _NOTHING
             continue
         ends = backend._expire_info.get(backend.make_and_validate_key(key))
-        found[key] = (state_of(seen.value), ends - time() if ends else None, len(seen.token))
+        found[key] = (state_of(seen.value), ends - time() if ends else None, len(seen.stamp))
     return found

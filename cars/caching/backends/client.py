@@ -124,7 +124,7 @@ class SafeClient(TimedClient):
             sent = {
                 name: self._swap_command(name, swap)
                 for name, swap in swaps.items()
-                if swap.seen.token is None or swap.seen.token[0] is self.sock
+                if swap.seen.stamp is None or swap.seen.stamp[0] is self.sock
             }
             asked = {self.check_key(name, self.key_prefix): name for name in look}
             gets = b"gets %s\r\n" % b" ".join(asked) if asked else b""
@@ -169,9 +169,9 @@ class SafeClient(TimedClient):
             data, flags = self.serde.serialize(name, swap.value)
             timeout = int(swap.timeout or 0)
         line = b"%s %d %d %d" % (name, flags, timeout, len(data))
-        if swap.seen.token is None:
+        if swap.seen.stamp is None:
             return b"add %s\r\n%s\r\n" % (line, data)
-        return b"cas %s %s\r\n%s\r\n" % (line, swap.seen.token[1], data)
+        return b"cas %s %s\r\n%s\r\n" % (line, swap.seen.stamp[1], data)
 
     def by_server(self, names: Iterable[str]) -> "dict[SafeClient, list[str]]":
         """Return `names` by the client of the server that they are on, as a SafeHashClient does."""

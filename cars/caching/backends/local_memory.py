@@ -32,7 +32,7 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
         found = {key: self.look(key) for key in keys}
         return {key: value for key, value in found.items() if value is not None}
 
-    # The token of an entry is the pickled value itself: every write makes a new object.
+    # The stamp of an entry is the pickled value itself: every write makes a new object.
 
     def gets_many(self, keys: Collection[str]) -> dict[str, Seen]:
         seen = {}
@@ -61,7 +61,7 @@ class LocalMemoryCache(SwapMixin, LocMemCache):
             data = pickle.dumps(swap.value, self.pickle_protocol)
             with self._lock:
                 standing = None if self._has_expired(name) else self._cache[name]
-                if standing is not swap.seen.token:
+                if standing is not swap.seen.stamp:
                     continue
                 if swap.value is EXPIRE:
                     self._delete(name)

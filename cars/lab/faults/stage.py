@@ -63,7 +63,7 @@ class Stage:
 def _entries(port: int, rows: list[int]) -> dict[int, tuple[str, bytes]]:
     found = {}
     try:
-        connection = socket.create_connection(("127.0.0.1", port), timeout=2)
+        connection = socket.create_connection(("127.0.0.1", port), timeout=10)
     except OSError:
         return {}
     with connection, connection.makefile("rwb") as stream:

@@ -13,13 +13,15 @@ import msgspec
 from django.db import connections
 from django.db.models import Model
 
-from cars.caching.entries import Holds, Lease, Row, State
+from cars.caching.entries import NO_ANSWER, Holds, Lease, Row, State
 from cars.caching.models import Owed
 from cars.caching.rows.fingerprint import SIZE
 
 from .actors import OWED, Actor
 from .programs import OUTAGES, PK, Case
 from .steps import WRITES, SteppingLocalMemory, SteppingMemcached, SteppingMixin
+
+SECONDS = 2  # that Memcached has to answer
 
 
 def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
@@ -28,7 +30,11 @@ def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
         cache = SteppingLocalMemory("lab", {})
         cache.clear()
         return cache
-    return SteppingMemcached(servers or [], {"KEY_PREFIX": f"lab-{token_hex(8)}"})
+    # Longer than a busy machine takes: without an answer it isn't known what stands there.
+    options = {"timeout": SECONDS, "connect_timeout": SECONDS}
+    return SteppingMemcached(
+        servers or [], {"KEY_PREFIX": f"lab-{token_hex(8)}", "OPTIONS": options}
+    )
 
 
 class PlainEntry(NamedTuple):
@@ -154,10 +160,15 @@ class Scene:
             self.records = {pk: (token, bool(way)) for pk, token, way in cursor.fetchall()}
 
     def look(self) -> None:
-        """See what stands in the cache: `entry`, and the cache's token for it."""
+        """See what stands in the cache: `entry`, and the cache's stamp for it.
+
+        Raises ConnectionError if the cache doesn't answer.
+        """
         seen = self.cache.gets_many([self.key])[self.key]
-        self.entry, self.token = self.plain(seen.value), seen.token
-        if self.entry is None and seen.token is not None:  # a stored None
+        if seen is NO_ANSWER:
+            raise ConnectionError("Memcached doesn't answer")
+        self.entry, self.stamp = self.plain(seen.value), seen.stamp
+        if self.entry is None and seen.stamp is not None:  # a stored None
             self.entry = PlainEntry(State.OTHER)
 
     def plain(self, value: Any) -> PlainEntry | None:

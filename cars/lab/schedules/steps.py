@@ -48,9 +48,9 @@ class Step:
     def __str__(self) -> str:
         if self.swap is None:
             return f"{self.kind} owed" if self.owed else self.kind
-        new, token = self.swap.value, self.swap.seen.token
+        new, stamp = self.swap.value, self.swap.seen.stamp
         what = "expire" if new is EXPIRE else type(new).__name__.lower()
-        return f"{'add' if token is None else 'cas'} {what}"
+        return f"{'add' if stamp is None else 'cas'} {what}"
 
 
 def stop(step: Step, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -79,7 +79,7 @@ class Link:
         self.broken = False  # the next call gets no answer: the server has been restarted
         self.fails = self.done = False  # whether the next call gets no answer, but is done
         self.unanswered = 0  # how many calls in a row got no answer
-        self._seen: list[Any] = []  # the cache's tokens that were seen over it
+        self._seen: list[Any] = []  # the stamps that were seen over it
 
     def ask(self, unanswered: T, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Return what `call` returns, or `unanswered`."""
@@ -95,7 +95,7 @@ class Link:
 
     def note(self, seen: Iterable[Seen]) -> None:
         """Note what was seen over this connection."""
-        self._seen += [at.token for at in seen]
+        self._seen += [at.stamp for at in seen]
 
     def has_seen(self, token: Any) -> bool:
         """Was `token` seen over this connection? A cas with another one isn't sent."""
@@ -129,7 +129,7 @@ class SteppingMixin(SwapMixin):
         if not swaps:
             return set()
         (swap,) = swaps.values()
-        return stop(Step("cas", swap), self._swap, swaps, swap.seen.token)
+        return stop(Step("cas", swap), self._swap, swaps, swap.seen.stamp)
 
     def _swap(self, swaps: Mapping[str, Swap], token: Any) -> set[str]:
         swap_many = super().cas_many

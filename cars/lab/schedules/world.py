@@ -179,12 +179,12 @@ class World(JudgedScene):
         if step.swap and isinstance(step.swap.value, Holds):
             for token in step.swap.value.deadlines:  # others only pass on what they have seen
                 self.holders.setdefault(token, actor)
-        before = self.token
+        before = self.stamp
         actor.resume()
         if step.kind in ("cas", "add", "set", "delete"):
             self.look()
         if step.swap:
-            self._check_refused(step.swap.seen.token, before)
+            self._check_refused(step.swap.seen.stamp, before)
         self._follow_transaction(actor, step)
         self.steps[-1] += self._result(actor)
         if actor.error and not actor.pending:

@@ -67,7 +67,7 @@ def _hold_keeping_what_stands() -> Callable[..., dict[str, Seen]]:
         if keys.keys() - standing.keys():
             actor.seen.append("failed")
             actor.unheld = actor.link.unanswered >= 2
-        actor.seen += [("gets", world.plain(at.value), at.token) for at in standing.values()]
+        actor.seen += [("gets", world.plain(at.value), at.stamp) for at in standing.values()]
         return standing
 
     return call

@@ -47,7 +47,7 @@ def _hold_alone(stack: ExitStack) -> None:
     def add_alone(
         cached: CachedModel, token: str, deadline: float, seen: dict[str, Seen]
     ) -> dict[str, Seen]:
-        alone = {key: Seen(None, at.token) for key, at in seen.items()}
+        alone = {key: Seen(None, at.stamp) for key, at in seen.items()}
         return add_holds(cached, token, deadline, alone)
 
     _replace(stack, "add_holds", add_alone)
@@ -93,7 +93,7 @@ def _fill_over_others(stack: ExitStack) -> None:
         cached: CachedModel, token: str, keys: Keys, seen: dict[str, Seen]
     ) -> set[str]:
         mine = {
-            key: Seen(Holds({token: at.value.deadlines[token]}), at.token)
+            key: Seen(Holds({token: at.value.deadlines[token]}), at.stamp)
             for key, at in seen.items()
             if isinstance(at.value, Holds) and token in at.value.deadlines
         }

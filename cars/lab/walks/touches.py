@@ -38,7 +38,7 @@ def conflict(one: Touched, other: Touched) -> bool:
 
 def state(world: World) -> tuple[object, ...]:
     """Return everything that the steps to come can depend on."""
-    actors = tuple(_state_of(actor, world.token) for actor in world.actors)
+    actors = tuple(_state_of(actor, world.stamp) for actor in world.actors)
     faults = (frozenset(world.faults_left), world.silent)
     records = tuple(world.records.values())
     return world.committed, world.lock, world.entry, faults, records, actors
@@ -97,10 +97,10 @@ def _step(world: World, actor: Actor, step: Step) -> Touched:
     if step.kind in ("get", "gets"):
         return Touched(reads=_read_by_get(world))
     if step.swap:
-        token = step.swap.seen.token
-        if token is None:
+        stamp = step.swap.seen.stamp
+        if stamp is None:
             return Touched(reads={"cache"}) if world.entry else Touched(writes={"cache"})
-        return Touched(writes={"cache"}) if token is world.token else NOTHING
+        return Touched(writes={"cache"}) if stamp is world.stamp else NOTHING
     if step.kind == "add":
         return Touched(reads={"cache"}) if world.entry else Touched(writes={"cache"})
     if step.kind in ("set", "delete"):

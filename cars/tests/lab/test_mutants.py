@@ -16,7 +16,7 @@ from django.conf import settings
 from django.test import SimpleTestCase, tag
 
 from cars.caching import entries
-from cars.caching.entries import TICK, Holds
+from cars.caching.entries import ABSENT, TICK
 from cars.lab.mutants.changes import drawn, mutants_of
 from cars.lab.mutants.recording import Recording
 from cars.lab.mutants.results import RESULTS, Results, equivalent, read_results
@@ -24,7 +24,7 @@ from cars.lab.mutants.trial import Outcome, apply, functions_of, watched
 from cars.management.commands.mutants import MODULES, kept
 
 ENTRIES = Path(entries.__file__)
-MIN_FOR_MAX = "entries.Holds.timeout: max(self.deadlines.values()) -> min(self.deadlines.values())"
+MIN_FOR_MAX = "entries.put_holds: max(deadlines.values()) -> min(deadlines.values())"
 
 
 def mutants_of_function(body):
@@ -105,7 +105,8 @@ class TrialTests(SimpleTestCase):
         for source, seconds in ((mutant.source, 1), (ENTRIES.read_text(), 2)):
             apply("entries", source)
             with patch.object(entries.time, "time", return_value=0):
-                self.assertEqual(Holds({"a": 1, "b": 2}).timeout, seconds + TICK)
+                swap = entries.put_holds(ABSENT, {"a": 1, "b": 2})
+            self.assertEqual(swap.timeout, seconds + TICK)
 
     def test_each_function_that_has_mutants_can_be_given_their_code(self):
         for module in MODULES:
