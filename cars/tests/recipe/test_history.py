@@ -53,6 +53,16 @@ class HistoricalModelTests(TestCase):
                 read()
         self.assertEqual(Plain.objects.cache(row.pk).name, "a")
 
+    def test_rows_that_are_written_through_a_relation_are_held_beside_a_manager_of_migrations(self):
+        state = ProjectState.from_apps(apps)
+        state.models["zoo", "pet"].managers = [("kept", Kept())]
+        keeper = Keeper.objects.create(name="Ann")
+        pet = Pet.objects.create(name="kept", owner=keeper)
+        Pet.objects.cache(pet.pk)
+        old_keeper = state.apps.get_model("zoo", "Keeper").objects.get()
+        old_keeper.pets.update(name="Rex")
+        self.assertEqual(Pet.objects.cache(pet.pk).name, "Rex")
+
 
 def receivers():
     """Return how many receivers each signal has whose models still exist."""

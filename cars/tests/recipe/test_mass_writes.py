@@ -323,6 +323,15 @@ class BulkUpdateTests(HeldMixin, TestCase):
         ):
             Plain.objects.bulk_update(self.rows, ["name"], batch_size=2)
 
+    def test_the_statement_stays_as_it_is_on_such_a_database(self):
+        execute, sql = (
+            mock.Mock(),
+            f"UPDATE {connection.ops.quote_name('zoo_plain')} SET name = 'b'",
+        )
+        with mock.patch.object(queryset, "_can_return", lambda using: False):
+            queryset._Returning(Plain, "default", [])(execute, sql, None, False, {})
+        execute.assert_called_once_with(sql, None, False, {})
+
     def test_bulk_update_of_a_child_holds_its_parents_row(self):
         dog = Dog.objects.create(name="Rex")
         dog.name, dog.tricks = "Lassie", 3

@@ -150,6 +150,10 @@ class AutocommitTests(OwedTestCase):
         with another_process():
             self.look()
         self.assertIsNone(entry_under(self.key))
+        # This process has also noted by itself what it owes, and forgets it at its next look.
+        for _ in range(3):
+            self.look()
+        self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
     def test_a_save_that_raises_owes_nothing_that_is_under_way(self):
         self.plain.number = "no number"
