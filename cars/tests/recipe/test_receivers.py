@@ -38,6 +38,18 @@ class ReceiverTests(HeldMixin, TestCase):
                 with transaction.atomic():
                     self.one.save()
 
+    def test_a_receiver_that_is_called_before_the_hold_of_a_delete_reads_no_deleted_row(self):
+        found = []
+
+        def receive(instance, **kwargs):
+            found.extend(Plain.objects.cache_many([instance.pk]))
+
+        Plain.objects.cache(self.one.pk)
+        with connected(post_delete, receive, Plain):
+            post_delete.receivers.insert(0, post_delete.receivers.pop())
+            self.one.delete()
+        self.assertEqual(found, [])
+
     def test_a_receiver_can_save_the_same_instance_again(self):
         def receive(instance, **kwargs):
             if instance.number < 3:

@@ -180,7 +180,8 @@ class WriterTests(ClientsTestCase):
 
     def test_of_many_rows_a_hold_does_not_keep_what_stands(self):
         keys = [CACHED.key(pk) for pk in range(1, 4)]
-        few = protocol.hold(CACHED, keys, "a")
+        with patch.object(protocol, "KEPT", 3):
+            few = protocol.hold(CACHED, keys, "a")
         self.assertTrue(all(at.value.deadlines.keys() == {"a"} for at in few.values()))
         with patch.object(protocol, "KEPT", 2):
             self.assertEqual(protocol.hold(CACHED, keys, "b"), dict.fromkeys(keys, ABSENT))
