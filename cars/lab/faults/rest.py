@@ -25,8 +25,9 @@ def look_at_rest(
 ) -> Rest:
     """Compare all rows, as pages show them and as they stand in the cache, with the database.
 
-    With `pages_only` not those in the cache: what a killed writer couldn't tell the cache is not
-    served, but stands there until the deadline of its record.
+    The cache has AFTER seconds to be right, since what the last write couldn't tell it counts as
+    held until it is withdrawn. With `pages_only` it isn't compared: what a killed writer couldn't
+    tell it stands there until the deadline of its record.
     The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
     must not change meanwhile.
     """
@@ -39,15 +40,27 @@ def look_at_rest(
             read = reader.read(row)
             if read and read.version != version:
                 rest.stale[row] = f"page of row {row}: version {read.version}, not {version}"
-    for row, entries in stage.entries([] if pages_only else rows).items():
-        for kind, data in entries:
-            if kind == "row" and model_of(versions.get(row, -1)).encode() not in data:
-                rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")
+    deadline = time.monotonic() + AFTER
+    compared = [] if pages_only else rows
+    while (stale := _stale(stage, compared, versions)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    for row in stale:
+        rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")
     deadline = time.monotonic() + (PATIENCE - AFTER if patient else 0)
     while (left := _left(stage, rows)) and time.monotonic() < deadline:
         time.sleep(0.2)
     rest.left = left
     return rest
+
+
+def _stale(stage: Stage, rows: list[int], versions: dict[int, int]) -> list[int]:
+    """Return those of `rows` that have an entry with another version."""
+    return [
+        row
+        for row, entries in stage.entries(rows).items()
+        for kind, data in entries
+        if kind == "row" and model_of(versions.get(row, -1)).encode() not in data
+    ]
 
 
 def _left(stage: Stage, rows: list[int]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import SimpleTestCase, tag
 
 from cars.lab import servers
-from cars.lab.faults import breaking, table, waits
+from cars.lab.faults import breaking, rest, table, waits
 from cars.lab.faults.catalogue import FAULTS
 from cars.lab.faults.database import databases, model_of
 from cars.lab.faults.figures import Pair, Times, figures
@@ -263,10 +263,18 @@ class WaitsTests(SimpleTestCase):
 class RestTests(SimpleTestCase):
     """What is found after the last write. The database has version 2 of the row."""
 
-    def look(self, shown=2, entries=(), **options):
-        stage = mock.Mock(workers=lambda: ["one"])
+    def look(self, shown=2, entries=(), later=None, **options):
+        """Look at rest, with these entries; after a second with those of `later`."""
+        clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+        clock.sleep = lambda seconds: setattr(clock, "now", clock.now + seconds)
+        self.enterContext(mock.patch.object(rest, "time", clock))
+
+        def entries_now(rows):
+            standing = entries if later is None or clock.now < 1 else later
+            return {ROW: list(standing)} if rows else {}
+
+        stage = mock.Mock(workers=lambda: ["one"], entries=entries_now)
         stage.database.versions.return_value = {ROW: 2}
-        stage.entries.side_effect = lambda rows: {ROW: list(entries)} if rows else {}
         reader = mock.Mock()
         reader.read.return_value = Read(ROW, shown, 0, 1, True, "7")
         history = History({ROW: 2}, begun=0)
@@ -281,6 +289,12 @@ class RestTests(SimpleTestCase):
         self.assertEqual(list(self.look(entries=[("row", old)]).stale), [ROW])
         self.assertEqual(self.look(entries=[("row", new)]).stale, {})
         self.assertEqual(self.look(entries=[("row", old)], pages_only=True).stale, {})
+
+    def test_the_cache_has_two_seconds_to_be_right(self):
+        old, new = (b"packed v000000%d" % version for version in (1, 2))
+        self.assertEqual(self.look(entries=[("row", old)], later=[("row", new)]).stale, {})
+        self.assertEqual(self.look(entries=[("row", old)], later=[]).stale, {})
+        self.assertEqual(list(self.look(shown=1, entries=[], later=[]).stale), [ROW])
 
     def test_leases_and_holds_are_counted(self):
         self.assertEqual(self.look(entries=[("lease", b"token")]).left, {"lease": 1})
