@@ -76,11 +76,8 @@ TWO_WRITERS_ON_SQLITE = (
     "update save read cached",
 )
 # Where the second reader comes last, these are the same two writers with one reader.
-TWO_AND_TWO = (
-    "save atomic read read",
-    "save rollback read read cached",
-    "atomic update read read cached",
-)
+TWO_AND_TWO = ("save atomic read read", "atomic update read read cached")
+TWO_AND_TWO_WITH_A_ROLLBACK = ("save rollback read read", "save rollback read read cached")
 
 # The case that goes wrong when a rule is switched off.
 CATCHES = {

@@ -51,6 +51,7 @@ class Command(BaseCommand):
                 *cases.OUTAGES,
                 *cases.TWO_WRITERS,
                 *cases.TWO_AND_TWO,
+                *cases.TWO_AND_TWO_WITH_A_ROLLBACK,
             ]
             wrong = [name for name in names if self.walk(name, **options)]
         if wrong:

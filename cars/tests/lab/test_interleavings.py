@@ -168,13 +168,19 @@ class MemcachedInterleavingsTests(MemcachedMixin, Interleavings):
 
 
 if POSTGRESQL:  # on SQLite one of two transactions waits for the other
+    # Two classes, since a class is what the workers of --parallel share out.
 
     class TwoAndTwoTests(Interleavings):
+        cases = cases.TWO_AND_TWO
+
         def test_two_writers_and_two_readers_are_never_stale_in_any_schedule(self):
             schedules = 0
-            for case in cases.TWO_AND_TWO:
+            for case in self.cases:
                 with self.subTest(case), determined_world(case) as world:
                     findings = walk_all(world)
                     self.assert_never_stale(findings)
                 schedules += findings.schedules
             self.assertGreaterEqual(schedules, TWO_AND_TWO)
+
+    class TwoAndTwoWithARollbackTests(TwoAndTwoTests):
+        cases = cases.TWO_AND_TWO_WITH_A_ROLLBACK
