@@ -47,6 +47,12 @@ class Database:
         with self.connection() as connection:
             return versions(connection)
 
+    def owed(self) -> set[str]:
+        """Return the names of the entries that count as held, since something is owed on them."""
+        with self.connection() as connection:
+            found = connection.execute("SELECT names FROM caching_owed").fetchall()
+        return {name for (names,) in found for name in names.split()}
+
     @contextmanager
     def connection(self) -> Iterator["sqlite3.Connection | psycopg.Connection"]:
         """Open a connection in autocommit for the block."""

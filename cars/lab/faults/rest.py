@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from .database import model_of
 from .history import History
-from .stage import Stage
+from .stage import PREFIX, Stage
 from .visitors import Reader
 
 AFTER = 2.0  # seconds after the end of a fault that nothing may be stale any more
@@ -25,8 +25,8 @@ def look_at_rest(
 ) -> Rest:
     """Compare all rows, as pages show them and as they stand in the cache, with the database.
 
-    The cache has AFTER seconds to be right, since what the last write couldn't tell it counts as
-    held until it is withdrawn. With `pages_only` it isn't compared: what a killed writer couldn't
+    An entry may be wrong for AFTER seconds if it is owed, since it counts as held until then: the
+    last write couldn't tell the cache. With `pages_only` the cache isn't compared: what a killed writer couldn't
     tell it stands there until the deadline of its record.
     The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
     must not change meanwhile.
@@ -42,7 +42,10 @@ def look_at_rest(
                 rest.stale[row] = f"page of row {row}: version {read.version}, not {version}"
     deadline = time.monotonic() + AFTER
     compared = [] if pages_only else rows
-    while (stale := _stale(stage, compared, versions)) and time.monotonic() < deadline:
+    while stale := _stale(stage, compared, versions):
+        names = {f"{PREFIX}{row}" for row in stale}
+        if names - stage.database.owed() or time.monotonic() >= deadline:
+            break
         time.sleep(0.1)
     for row in stale:
         rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")
