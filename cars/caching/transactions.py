@@ -236,7 +236,7 @@ def current(alias: str) -> Transaction | None:
 def hold(model: type[Model], pks: Collection[Any], alias: str) -> None:
     """Hold the rows `pks`, which are written through `model`, until the transaction ends.
 
-    If none is open, release them at once.
+    In autocommit, release them at once.
     """
     transaction = current(alias)
     writer = transaction or Writer(connections[alias])

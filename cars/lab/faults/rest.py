@@ -26,8 +26,8 @@ def look_at_rest(
     """Compare all rows, as pages show them and as they stand in the cache, with the database.
 
     An entry may be wrong for AFTER seconds if it is owed, since it counts as held until then: the
-    last write couldn't tell the cache. With `pages_only` the cache isn't compared: what a killed writer couldn't
-    tell it stands there until the deadline of its record.
+    last write couldn't tell the cache. With `pages_only` the cache isn't compared: what a killed
+    writer couldn't tell it stands there until the deadline of its record.
     The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
     must not change meanwhile.
     """

@@ -97,9 +97,9 @@ class Link:
         """Note what was seen over this connection."""
         self._seen += [at.stamp for at in seen]
 
-    def has_seen(self, token: Any) -> bool:
-        """Was `token` seen over this connection? A cas with another one isn't sent."""
-        return token is None or any(token is seen for seen in self._seen)
+    def has_seen(self, stamp: Any) -> bool:
+        """Was `stamp` seen over this connection? A cas with another one isn't sent."""
+        return stamp is None or any(stamp is seen for seen in self._seen)
 
 
 def link() -> Link:
@@ -131,9 +131,9 @@ class SteppingMixin(SwapMixin):
         (swap,) = swaps.values()
         return stop(Step("cas", swap), self._swap, swaps, swap.seen.stamp)
 
-    def _swap(self, swaps: Mapping[str, Swap], token: Any) -> set[str]:
+    def _swap(self, swaps: Mapping[str, Swap], stamp: Any) -> set[str]:
         swap_many = super().cas_many
-        return link().ask(set(), swap_many, swaps) if link().has_seen(token) else set()
+        return link().ask(set(), swap_many, swaps) if link().has_seen(stamp) else set()
 
     def swap_and_look(self, swaps: Mapping[str, Swap]) -> dict[str, Seen]:
         self.cas_many(swaps)  # two steps: others can come in between

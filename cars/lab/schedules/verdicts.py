@@ -62,7 +62,7 @@ class JudgedScene(Scene):
 
     def _check_refused(self, compared: Any, before: Any) -> None:
         """Check what the pruning relies on: a cas fails if the entry has changed since."""
-        local = isinstance(self.cache, LocalMemoryCache)  # others make a new token at each look
+        local = isinstance(self.cache, LocalMemoryCache)  # others make a new stamp at each look
         if local and compared is not before and self.stamp is not before:
             self._wrong("not refused", "a cas has replaced what it had not seen")
 

@@ -50,6 +50,7 @@ OUTAGES = (
 )
 TWO_WRITERS = (
     "save save read",
+    "save atomic read",
     "atomic atomic read",
     "save rollback read",
     "atomic rollback read",
@@ -60,6 +61,7 @@ TWO_WRITERS = (
     "create atomic read absent",
     "insert update read absent",
     "save save read cached",
+    "atomic update read cached",
     "atomic delete read cached",
     "rollback update read cached",
     "doubt atomic read cached",
@@ -75,7 +77,6 @@ TWO_WRITERS_ON_SQLITE = (
     "atomic delete read cached",
     "update save read cached",
 )
-# Where the second reader comes last, these are the same two writers with one reader.
 TWO_AND_TWO = ("save atomic read read", "atomic update read read cached")
 TWO_AND_TWO_WITH_A_ROLLBACK = ("save rollback read read", "save rollback read read cached")
 
