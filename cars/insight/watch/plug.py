@@ -47,4 +47,4 @@ def plug(request: HttpRequest) -> HttpResponse:
 
 def runs() -> bool:
     """Does the Memcached of this site answer?"""
-    return bool(server.counters(settings.MEMCACHED_SERVERS[0]))
+    return all(server.counters(address) for address in settings.MEMCACHED_SERVERS)

@@ -149,10 +149,13 @@ def _number(value: Any) -> int:
 
 
 def items(address: str) -> list[Item] | None:
-    """Return the items of the server at `address`, at most MOST; None if it gives none."""
+    """Return the items of the server at `address`, at most MOST; None if it gives none.
+
+    A server lists its items for one client at a time: it has TIMEOUT to end that of another.
+    """
     client = SafeClient(normalize_server_spec(address), connect_timeout=TIMEOUT, timeout=TIMEOUT)
     try:
-        with closing(listing.items(client, busy=0)) as found:
+        with closing(listing.items(client, busy=TIMEOUT)) as found:
             return list(islice(found, MOST))
     except ListingError:
         return None

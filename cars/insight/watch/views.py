@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 from cars.caching.registry import config_of
 from cars.models import Car
 
-from . import server, words
+from . import plug, server, words
 from .recorder import recorder
 from .stream import stream
 from .table import cached
@@ -43,7 +43,7 @@ def page(request: HttpRequest) -> HttpResponse:
             "key": key,
             "debug": settings.DEBUG,
             "is_demo": bool(settings.DEMO_PID),
-            "runs": all(items is not None for items in found.values()),
+            "runs": bool(settings.DEMO_PID) and plug.runs(),
             "marks": words.MARKS,
             "cached": cached(found, words.site_prefix(), key),
             "prefix": words.site_prefix(),

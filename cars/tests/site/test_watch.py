@@ -277,7 +277,7 @@ class PlugTests(WatchTestCase):
                 self.subTest(do),
                 override_settings(DEMO_PID=123),
                 patch.object(plug.os, "kill") as kill,
-                patch.object(plug, "runs", side_effect=[not runs, runs]),
+                patch.object(plug, "runs", side_effect=[not runs, runs, runs]),
             ):
                 page = self.client.post("/watch/memcached", {"do": do}, follow=True)
                 self.assertContains(page, plug.DONE[do])
@@ -299,7 +299,9 @@ class PlugTests(WatchTestCase):
             self.assertContains(self.client.get("/watch/"), "docker compose stop memcached")
             with override_settings(DEMO_PID=123):
                 self.assertContains(self.client.get("/watch/"), "Stop Memcached")
-                with patch.object(server, "items", return_value=None):
+                with patch.object(server, "items", return_value=None):  # it can still run
+                    self.assertContains(self.client.get("/watch/"), "Stop Memcached")
+                with patch.object(server, "counters", return_value={}):
                     self.assertContains(self.client.get("/watch/"), "Start Memcached")
         self.assertNotContains(self.client.get("/watch/"), "Pull the plug")
 

@@ -66,6 +66,12 @@ class ServersTests(WatchTestCase):
     def test_a_server_that_is_away_has_no_counters(self):
         self.assertEqual(server.counters("127.0.0.1:1"), {})
 
+    def test_a_server_that_lists_its_items_for_another_client_is_asked_again(self):
+        item = b"key=Car.1 exp=-1 la=1795375681 cas=5 fetch=yes cls=1 size=72\n"
+        busy = b"BUSY currently processing crawler request\r\n"
+        with FakeServer([busy, item + b"END\r\n"], []) as address:
+            self.assertEqual([each.key for each in server.items(address)], ["Car.1"])
+
     def read(self, watcher):
         """Wait for an answer of the server and read it."""
         select([watcher.socket], [], [], 5)
