@@ -47,6 +47,7 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         self, objs: Iterable[models.Model], fields: Iterable[str], batch_size: int | None = None
     ) -> int:
         """Update as Django does, by several `update()`s, and hold all rows at once."""
+        self._for_write = True
         with _holding(self.model, self.db):
             return super().bulk_update(objs, fields, batch_size)
 
@@ -160,18 +161,22 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
     for wrapper in connection.execute_wrappers:
         if isinstance(wrapper, _Returning) and wrapper.model is model:
             wrapper.pks += old
-            yield []  # this is an update() of a bulk_update(), which holds
+            yield wrapper.pks  # this is a write inside of a bulk_update(), which holds
             return
     pks = list(old)
     nested, broken = connection.in_atomic_block, True
     try:
         with transaction.atomic(using=using, savepoint=False):
+            returning = _Returning(model, using, pks)
+            # The outermost: another wrapper may put a comment before or after the SQL.
+            connection.execute_wrappers.insert(0, returning)
             try:
-                with connection.execute_wrapper(_Returning(model, using, pks)):
-                    yield pks
+                yield pks
             except BaseException:
                 broken = connection.needs_rollback or len(pks) > len(old)
                 raise
+            finally:
+                connection.execute_wrappers.remove(returning)
             if pks:
                 transactions.hold(model, pks, using)
     except BaseException:

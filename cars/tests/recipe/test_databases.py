@@ -141,6 +141,16 @@ class TwoDatabasesTests(HeldMixin, TestCase):
             Plain.objects.filter(name="new").update(number=F("number") + 1)
         self.assertEqual(Plain.objects.cache(1).number, 1)
 
+    @override_settings(DATABASE_ROUTERS=[ReplicaRouter()])
+    def test_a_mass_write_opens_no_transaction_on_a_replica(self):
+        with mock.patch.object(transaction, "atomic", wraps=transaction.atomic) as atomic:
+            Plain.objects.update(number=1)
+            Plain.objects.bulk_update([self.here], ["name"])
+            Plain.objects.bulk_create(
+                [Plain(pk=1)], update_conflicts=True, unique_fields=["pk"], update_fields=["name"]
+            )
+        self.assertEqual({call.kwargs["using"] for call in atomic.mock_calls}, {"default"})
+
 
 class OneDatabaseTests(HeldMixin, TestCase):
     """Two aliases of one database."""

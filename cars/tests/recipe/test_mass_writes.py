@@ -16,6 +16,7 @@ from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import (
     Animal,
     Dog,
+    Drawer,
     Keeper,
     License,
     Pair,
@@ -216,6 +217,17 @@ class UpdateTests(HeldMixin, TestCase):
             Plain.objects.update(number=2)
         self.assertNotIn(None, results)
 
+    def test_an_execute_wrapper_of_the_project_can_add_comments_to_the_statement(self):
+        for statement in ("/* by: test */ %s", "%s /* by: test */", "%s -- by: test"):
+
+            def comment(execute, sql, params, many, context, statement=statement):
+                return execute(statement.replace("%s", sql), params, many, context)
+
+            with self.subTest(statement), connection.execute_wrapper(comment):
+                with self.assertHeld(self.one, self.two):
+                    updated = Plain.objects.filter(name="a").update(number=F("number") + 1)
+                    self.assertEqual(updated, 2)
+
     def test_an_update_with_wrong_arguments_leaves_the_transaction_usable(self):
         with transaction.atomic():
             with self.assertRaises(FieldDoesNotExist):
@@ -342,6 +354,22 @@ class BulkUpdateTests(HeldMixin, TestCase):
         self.rows[0].name = "z"
         with self.assertHeld(self.rows[0]):
             run(lambda: Plain.objects.abulk_update(self.rows[:1], ["name"]))
+
+    def test_an_upsert_in_the_middle_of_a_bulk_update_holds_its_rows(self):
+        drawer = Drawer.objects.create(name="a")
+        other = Drawer.objects.create(name="b")
+
+        def objs():
+            Drawer.objects.bulk_create(
+                [Drawer(pk=drawer.pk, name="c")],
+                update_conflicts=True,
+                unique_fields=["pk"],
+                update_fields=["name"],
+            )
+            yield other
+
+        with self.assertHeld(drawer, other):
+            Drawer.objects.bulk_update(objs(), ["size"])
 
     def test_bulk_update_with_wrong_arguments_leaves_the_transaction_usable(self):
         with transaction.atomic():
