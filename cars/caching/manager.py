@@ -74,8 +74,8 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
     def cache_many(self, pks: Iterable[Any]) -> dict[Any, models.Model]:
         """Return the rows `pks` by pk, in the order of `pks`; rows that don't exist are left out.
 
-        One round trip for the hits and, if there are misses, one SELECT for all of them. Raises
-        ValueError for an invalid pk.
+        For every 2,000 pks, one round trip for the hits and, if there are misses, one SELECT for
+        all of them. Raises ValueError for an invalid pk.
         """
         is_ours = None if self._is_plain else self._filter()
         cached = self._cached()

@@ -62,7 +62,9 @@ def _read_misses(cached: CachedModel, keys: Keys, held: Keys) -> dict[str, Model
     started = perf_counter()
     transaction = current(cached.alias)
     if transaction:
-        transaction.missed.setdefault(cached, {}).update(keys)
+        missed = transaction.missed.setdefault(cached, {})
+        if len(missed) + len(keys) <= protocol.MOST_PKS:  # the COMMIT waits for their fill
+            missed |= keys
     elif not held:
         return protocol.read_misses(cached, keys)
     direct = keys if transaction else held

@@ -156,7 +156,7 @@ class SafeClient(TimedClient):
             self._raise_errors(line, b"gets")
             if not line.startswith(b"VALUE"):
                 raise MemcacheUnknownError(line[:32])
-            name, (value, number), rest = self._extract_value(True, line, rest, names, list(names))
+            name, (value, number), rest = self._extract_value(True, line, rest, names, [])
             if number == b"0":
                 raise MemcacheUnknownError(WITHOUT_CAS)
             seen[name] = Seen(value, (self.sock, number))

@@ -5,7 +5,7 @@ import time
 from unittest.mock import patch
 
 from django.core.cache import cache
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.test import TestCase, override_settings
 
 from cars.caching import protocol, rows
@@ -52,7 +52,7 @@ def after_the_select(act):
 
 
 class ManyPksTests(TestCase):
-    """More pks than a database takes in one query."""
+    """More pks than a cache and a database take at once."""
 
     def test_300000_pks_are_read_as_in_bulk_does(self):
         rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(3))
@@ -69,7 +69,7 @@ class ManyPksTests(TestCase):
             found = Plain.objects.cache_many(pks)
         self.assertEqual(list(found), pks[:3])
         self.assertEqual(found, Plain.objects.in_bulk(pks[:3]))
-        self.assertEqual(chunks, [protocol.MOST_PKS] * 30 + [3])
+        self.assertEqual(chunks, [protocol.MOST_PKS] * 150 + [3])
 
     def test_rows_that_are_cached_are_hits(self):
         rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(3))
@@ -213,6 +213,17 @@ class ReaderTests(ClientsTestCase):
             for number in range(len(pks) + 1):
                 with self.subTest(number):
                     self.assertEqual(list(Plain.objects.cache_many(pks[:number])), pks[:number])
+
+    def test_a_transaction_that_misses_many_rows_fills_a_limited_number_at_its_end(self):
+        rows = Plain.objects.bulk_create(Plain(name=str(number)) for number in range(7))
+        pks = [row.pk for row in rows]
+        empty_cache()
+        with patch.object(protocol, "MOST_PKS", 4):
+            with transaction.atomic():
+                for part in (pks[:3], pks[3:4], pks[4:]):
+                    self.assertEqual(list(Plain.objects.cache_many(part)), part)
+            filled = [row.pk for row in rows if entry_under(row.key())]
+        self.assertEqual(filled, pks[:4])
 
     @override_settings(CACHING_WAIT=10)
     def test_a_waiting_reader_looks_soon_and_then_less_often(self):
