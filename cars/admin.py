@@ -80,18 +80,20 @@ class CarAdmin(StrictAdmin):
     def state(self, car: Car) -> str:
         return str(car.standing)
 
-    @admin.display(description="stored", empty_value="–")
-    def since(self, car: Car) -> str | None:
+    # A form of the admin ignores `empty_value`: it would show None as "None".
+
+    @admin.display(description="put")
+    def since(self, car: Car) -> str:
         age = car.standing.age
         if age is None:
-            return None
+            return "–"
         put = timezone.now() - timedelta(seconds=age)
         return f"{put:%Y-%m-%d %H:%M:%S} UTC ({age:.0f} s ago)"
 
-    @admin.display(empty_value="–")
-    def size(self, car: Car) -> str | None:
+    @admin.display
+    def size(self, car: Car) -> str:
         size = car.standing.size
-        return None if size is None else f"{size} bytes"
+        return "–" if size is None else f"{size} bytes"
 
     # The views that write: their response is made when the transaction has ended.
 
@@ -113,8 +115,8 @@ class CarAdmin(StrictAdmin):
         return response
 
     def _tell(self, request: HttpRequest, what: str) -> None:
-        """Add a message with the steps that a POST has taken, if any."""
-        if request.method == "POST" and request.lookups.steps:
+        """Add a message with the steps of a POST, if it has changed anything."""
+        if request.method == "POST" and request.lookups.steps.summary:
             self.message_user(request, writes.described(request, what), messages.INFO)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -141,16 +141,36 @@ class Steps:
         before = 0.0
         writes = False
         keys: list[str] = []
-        for step, after in zip(self._steps, [*self._steps[1:], None], strict=False):
+        for step, end in zip(self._steps, self._ends(), strict=True):
             writes = writes or step.outcome in (events.HOLD, events.COMMITTED)
-            next_outcome = after.outcome if after else ""
-            step.of_a_writer = writes or next_outcome in PAST
-            step.unanswered = step.outcome == events.LOOKED and next_outcome in AFTER_NO_ANSWER
+            step.of_a_writer = writes or end in PAST
+            step.unanswered = step.outcome == events.LOOKED and end in AFTER_NO_ANSWER
             step.offset = round(100 * before / total, 2)
             step.share = round(100 * step.seconds / total, 2)
             before += step.seconds
             step.same_keys, keys = sorted(step.keys) == keys, sorted(step.keys)
             yield step
+
+    def _ends(self) -> list[str]:
+        """Return for each step the outcome of the next step that is not a look.
+
+        A writer that gets no answer looks once more, so the answers to both looks are known by the
+        step after them. When a write could not hold, no event follows the looks of its release:
+        they got no answer either.
+        """
+        end = events.OWED if self._is_unheld else ""
+        ends = []
+        for step in reversed(self._steps):
+            ends.append(end)
+            if step.outcome != events.LOOKED:
+                end = step.outcome
+        return ends[::-1]
+
+    @property
+    def _is_unheld(self) -> bool:
+        """Whether a write was committed that the cache gave no hold."""
+        outcomes = {step.outcome for step in self._steps}
+        return events.COMMITTED in outcomes and events.HOLD not in outcomes
 
     def __bool__(self) -> bool:
         return bool(self._steps)
@@ -204,8 +224,7 @@ class Steps:
     def summary(self) -> str:
         """What was done, for example "held, written and committed, read again, put"."""
         done = dict.fromkeys(PAST[step.outcome] for step in self._steps if step.outcome in PAST)
-        outcomes = {step.outcome for step in self._steps}
-        if events.COMMITTED in outcomes and not outcomes & {events.HOLD, events.OWED}:
+        if self._is_unheld and PAST[events.OWED] not in done:
             done = {"not held, since the cache does not answer": None} | done
         return ", ".join(done)
 

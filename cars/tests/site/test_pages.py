@@ -344,6 +344,12 @@ class CacheIsDownTests(PageCase):
         self.assertContains(page, "1 without an answer")
         self.assertNotContains(page, "miss")
 
+    def test_the_admin_says_so_on_the_page_of_a_car_and_shows_no_none(self):
+        page = self.client.get(f"/admin/cars/car/{self.car.pk}/change/")
+        self.assertContains(page, "The cache doesn’t answer.")
+        self.assertContains(page, '<div class="readonly">–</div>', count=2, html=True)
+        self.assertNotContains(page, "None")
+
     def test_the_admin_says_so_in_its_list_and_in_what_its_actions_say(self):
         self.assertContains(self.client.get("/admin/cars/car/"), "no answer")
         for action in ("remove_from_cache", "put_into_cache"):
@@ -355,6 +361,7 @@ class CacheIsDownTests(PageCase):
                 )
                 self.assertContains(page, "The cache does not answer for 1 car:")
                 self.assertNotContains(page, "0 cars")
+                self.assertNotContains(page, "The action.")
 
     def test_every_page_of_a_car_shows_it(self):
         for url in ("/cars/", self.car.get_absolute_url()):

@@ -4,6 +4,7 @@ import re
 
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
+from django.template.loader import render_to_string
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.html import strip_tags
 
@@ -51,6 +52,9 @@ class HeldTests(TestCase):
     def test_of_a_row_that_is_known_to_be_held_the_cache_is_not_asked(self):
         steps, asked = self.told(events.HELD, events.SELECTED)
         self.assertEqual((asked, steps.trips), (["not asked", "SELECT"], 0))
+        shown = render_to_string("cars/_strip.html", {"steps": steps})
+        self.assertInHTML('<span class="ask">not asked <code>Car.1</code></span>', shown)
+        self.assertIn('class="trip to-cache saved"', shown)
 
 
 class CarPageTests(StepsCase):
@@ -178,6 +182,17 @@ class WriteTests(TransactionTestCase):
             page,
             "Volvo was saved: not held, since the cache does not answer, written and committed",
         )
+        look = ("cache failed", "no answer")  # twice before the write, and twice after it
+        self.assertEqual(
+            [(lane, answer) for lane, _, answer in strip(page)[:5]],
+            [look, look, ("database", "committed"), look, look],
+        )
+        self.assertEqual(strip(page)[0][1], "look Car.1")
+
+    def test_an_action_that_changed_nothing_shows_no_steps(self):
+        page = self.post(self.admin, action="put_into_cache", _selected_action=[1])
+        self.assertContains(page, "1 car was put into the cache.")
+        self.assertNotContains(page, "The action")
 
     def test_a_name_is_escaped_in_the_message(self):
         page = self.post(f"{self.url}edit/", make="<b>")
