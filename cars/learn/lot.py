@@ -17,6 +17,8 @@ from django.db import connection
 from django.db.models.signals import post_delete, post_save
 from django.db.transaction import atomic
 
+from cars.caching.entries import State
+from cars.caching.inspection import inspect
 from cars.models import Car
 from cars.recipes import set_on_save
 
@@ -81,11 +83,13 @@ class Prices:
     database: str
     old: str  # the recipe of 2009
     here: str
+    was_cached: bool  # by this site's recipe, before the write
 
 
 def run() -> Iterator[Prices]:
     """Do each of WRITES on a car made for it, which both recipes have cached; then remove the car.
 
+    While the cache doesn't answer, only the recipe of 2009 has cached it.
     It must not be called in a transaction: there, this site's recipe fills nothing.
     """
     for name, write in WRITES.items():
@@ -95,9 +99,10 @@ def run() -> Iterator[Prices]:
             with _heard_of(pk):
                 _read_as_2009(pk)
                 Car.objects.cache(pk)
+                was_cached = inspect(car).state == State.ROW
                 write(car)
                 stored = Car.objects.filter(pk=pk).first()
-                yield Prices(name, _price(stored), _read_as_2009(pk), _read_here(pk))
+                yield Prices(name, _price(stored), _read_as_2009(pk), _read_here(pk), was_cached)
         finally:
             Car.objects.filter(pk=pk).delete()
             with _cache_of_2009() as cache:

@@ -56,10 +56,12 @@ def page(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _lot(request: HttpRequest) -> dict[str, Any]:
     """Return what the page with the writes on the lot shows of them; the next visit starts anew."""
+    prices = request.session.pop(PRICES, None) if PRICES in request.session else None
     return {
         "can_write": settings.DEBUG,
         "writes": [source_of(f"{lot.__name__}.{w.__name__}") for w in lot.WRITES.values()],
-        "prices": request.session.pop(PRICES, None) if PRICES in request.session else None,
+        "prices": prices,
+        "all_cached": all(row["was_cached"] for row in prices or ()),
     }
 
 

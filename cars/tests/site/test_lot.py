@@ -90,6 +90,8 @@ class LotPageTests(TransactionTestCase):
         page = self.client.post(URL, follow=True)
         self.assertEqual(page.redirect_chain, [(f"{PAGE}#lot", 302)])
         self.assertContains(page, "€ 100<br>stale", count=6)
+        self.assertContains(page, "both recipes had it in their caches.")
+        self.assertNotContains(page, "This site reads the database then.")
         for write in FOUND:
             self.assertContains(page, f'<th scope="row">{write}</th>')
         self.assertNotContains(self.client.get(PAGE), "stale</span>")
@@ -132,3 +134,5 @@ class LotPageTests(TransactionTestCase):
         self.assertEqual(
             [row["here"] for row in page.context["prices"]], ["90"] * 4 + ["", "90", "90"]
         )
+        self.assertContains(page, "the recipe of 2009 had it in its cache.")
+        self.assertContains(page, "This site reads the database then.")
