@@ -76,7 +76,14 @@ class Timeline {
     bracket.node.style.gridArea = `${this.row(group)} / ${bracket.first} / auto / ${width + 1}`;
     bracket.label.textContent = label(group);
     if (event.key === this.key || isNewRun) this.drawTrack(burst);
-    if (follows) this.box.scrollLeft = this.box.scrollWidth;
+    if (!follows) return;
+    this.box.scrollLeft = this.box.scrollWidth;
+    if (burst.columns.length === 1) this.show(bracket.node);
+  }
+
+  // Scroll to a lane, and no further down than needed: what stands under the key is above the lanes.
+  show(node) {
+    this.box.scrollTop = node.offsetTop + node.offsetHeight - this.box.clientHeight;
   }
 
   burstFor(event) {

@@ -5,7 +5,8 @@ import re
 import shutil
 import threading
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
 from unittest import skipUnless
 from unittest.mock import patch
@@ -270,6 +271,20 @@ class WatchTests(BrowserTestCase):
             expect(watch.locator(".request.writing")).to_have_count(1)
             expect(watch.locator("#requests")).not_to_contain_text(self.other.key())
             expect(watch.locator("#now-state")).to_have_text("row")
+
+    def test_the_lane_of_the_newest_request_comes_into_view(self):
+        with ExitStack() as stack:
+            # Each thread has a connection; there are more of them than lanes that fit.
+            threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in range(9)]
+            watch = stack.enter_context(self.visitor(self.staff))
+            watch.goto(reverse("watch:page"))
+            expect(watch.locator("#state")).to_contain_text("Watching 1 of 1")
+            watch.evaluate("Timeline.PAUSE = 0")  # each request begins a new burst
+            for count, thread in enumerate([*threads, threads[0]], start=1):
+                thread.submit(Car.objects.cache, self.car.pk).result()
+                expect(watch.locator(".bracket")).to_have_count(count)
+                expect(watch.locator(".bracket").last).to_be_in_viewport(ratio=0.9)
+            expect(watch.locator("#label-key")).to_be_in_viewport()
 
     def test_marks_differ_in_shape_with_forced_colors_and_the_table_needs_no_script(self):
         Car.objects.cache(self.car.pk)
