@@ -36,10 +36,10 @@ class MemcachedCache(SwapMixin, PyMemcacheCache):
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         super().__init__(server, params)
         options = DEFAULTS | self._options
+        self._name = f"{self._servers} {options}"  # of the client: caches with other keys share it
         self._pickle = options.pop("pickle", True)
         self._options = {name: options[name] for name in options.keys() - NOT_TAKEN}
         self._options["serde"] = Serde(self._pickle)
-        self._name = f"{self._servers} {params}"
 
     @property
     def _cache(self) -> SafeClient | SafeHashClient:

@@ -82,6 +82,17 @@ class OptionsAndConnectionsTests(MemcachedMixin, TestCase):
         self.assertEqual(cache.get("a"), 1)
         self.assertIs(cache._cache.sock, before)
 
+    def test_caches_that_differ_in_their_keys_share_the_connection_of_a_thread(self):
+        # FreshCacheMixin gives each test another VERSION: a run has thousands of tests.
+        self.use()
+        socks = set()
+        for version in (1, 2):
+            config = settings.CACHES["default"] | {"VERSION": version, "KEY_PREFIX": str(version)}
+            with self.settings(CACHES={"default": config}):
+                cache.set("a", version)
+                socks.add(cache._cache.sock)
+        self.assertEqual(len(socks), 1)
+
     def test_the_connection_of_a_thread_that_ends_is_closed(self):
         address = self.enterContext(servers.memcached())
         self.use([address])
