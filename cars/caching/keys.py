@@ -29,7 +29,8 @@ def _text(field: "Field[Any, Any]", pk: Any) -> str:
         return ",".join(_text(*pair) for pair in zip(parts, pk, strict=True))
     if isinstance(pk, Model) and isinstance(field, ForeignKey):  # Django takes an instance too
         pk = getattr(pk, field.target_field.attname)
-    value = field.get_prep_value(pk)
+    # A field need not take None: Django doesn't give it a pk that the database will choose.
+    value = None if pk is None else field.get_prep_value(pk)
     if value is None:
         raise ValueError("None is not a valid pk.")
     if isinstance(value, Decimal):

@@ -124,22 +124,26 @@ class CacheManager(models.Manager.from_queryset(CacheQuerySet)):  # type: ignore
         """Return a function that says whether a row is one of this manager's; None if all are.
 
         A reverse foreign key's manager compares the row's column. Raises NotSupportedError for
-        any other manager that leaves rows out or changes them.
+        any other manager that leaves rows out, changes them, or chooses another database.
         """
+        queryset: Any
+        is_ours: Callable[[models.Model], bool] | None
         field = getattr(self, "field", None)
         if isinstance(field, models.ForeignKey) and hasattr(self, "core_filters"):
             if not self.instance._is_pk_set():
                 self.get_queryset()  # raises Django's error
             # Past the class that Django makes for each relation, to the model's manager.
-            if is_plain(super(type(self), self).get_queryset()):
-                return self._refers
-        elif is_plain(self.get_queryset()):
-            return None
+            queryset, is_ours = super(type(self), self).get_queryset(), self._refers
+        else:
+            queryset, is_ours = self.get_queryset(), None
+        if is_plain(queryset) and queryset._db == self._db:
+            return is_ours
         managers = (m for m in self.model._meta.managers if isinstance(m, CacheManager))
-        name = next((m.name for m in managers if not has_own_queryset(m)), None)
+        name = next((m.name for m in managers if m._is_plain), None)
         label = self.model._meta.object_name
         raise NotSupportedError(
-            f"This manager of {label} leaves rows out or changes them, which cache() can't tell: "
+            f"This manager of {label} leaves rows out, changes them, or chooses another database, "
+            "which cache() can't tell: "
             + (f"use {label}.{name}.cache()" if name else f"add a CacheManager() to {label}")
             + ", or get() on this manager."
         )

@@ -10,6 +10,7 @@ from django.db import NotSupportedError, connections, models, transaction
 from django.db.models import Q
 
 from . import transactions
+from .keys import pks_of
 from .registry import written_by
 
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
@@ -79,6 +80,8 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         self._for_write = True
         with _holding(self.model, self.db) as pks:
             created = super().bulk_create(objs, batch_size, *conflicts)
+            # Those that the database returned, and those of rows that Django doesn't tell of.
+            pks += (pk for instance in objs for pk in pks_of(instance, self.db))
             pks += self._conflicting(objs, unique_fields or ())
         return created
 

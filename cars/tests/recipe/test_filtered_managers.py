@@ -1,11 +1,14 @@
 """Managers that leave rows out or change them: they return what `get` returns, or refuse."""
 
+from unittest import mock
+
 from django.db import NotSupportedError
 from django.db.models import QuerySet
 from django.db.models.query import ModelIterable
 from django.test import TestCase
 
 from cars.caching import CacheManager
+from cars.caching.queryset import CacheQuerySet
 from cars.tests.support.assertions import run
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.models import Club, Keeper, Letter, Membership, Pet, Plain, Tag
@@ -105,6 +108,32 @@ class RefusedTests(TestCase):
     def test_a_manager_that_annotates_names_the_manager_to_use(self):
         letter = Letter.objects.create(name="x")
         self.assertRefused(Letter.counted, letter.pk, "use Letter.objects.cache()")
+
+    def test_a_manager_that_chooses_another_database_names_the_manager_to_use(self):
+        class Archived(CacheManager):
+            def get_queryset(self):
+                return super().get_queryset().using("archive")
+
+        class OfItsDatabase(CacheManager):  # as Django's documentation has it
+            def get_queryset(self):
+                return super().get_queryset().using(self._db)
+
+        plain = Plain.objects.create(name="x")
+        archived, plainly = Archived(), OfItsDatabase()
+        archived.model = plainly.model = Plain
+        self.assertRefused(archived, plain.pk, "use Plain.objects.cache()")
+        for manager in (plainly, plainly.db_manager("default")):
+            self.assertEqual(manager.cache(plain.pk), plain)
+
+    def test_a_manager_that_is_refused_itself_is_not_named(self):
+        for part in ("filter", "get"):
+            method = getattr(CacheQuerySet, part)
+            other = type("Other", (CacheQuerySet,), {part: lambda *a, m=method, **k: m(*a, **k)})
+            manager = CacheManager.from_queryset(other)()
+            manager.model, manager.name = Plain, "named"
+            with self.subTest(part), mock.patch.object(Plain._meta, "managers", [manager]):
+                with self.assertRaisesMessage(NotSupportedError, "add a CacheManager() to Plain"):
+                    manager.cache(1)
 
     def test_rows_between_two_models_are_told_by_their_foreign_keys(self):
         clubs = [Club.objects.create(), Club.objects.create()]

@@ -8,10 +8,10 @@ from django.db import transaction
 from django.test import TestCase
 
 from cars.caching import protocol, queryset
-from cars.tests.support.assertions import entry
+from cars.tests.support.assertions import HeldMixin, entry
 from cars.tests.support.caches import empty_cache
 from cars.tests.support.zoo.fields import Label
-from cars.tests.support.zoo.models import Parcel, Ticket
+from cars.tests.support.zoo.models import Parcel, Plain, Ticket
 
 
 class PkThatCannotBeHashedTests(TestCase):
@@ -60,6 +60,17 @@ class PkThatCannotBeHashedTests(TestCase):
         )
         self.assertEqual(Parcel.objects.cache("a").name, "upserted")
         self.assertEqual(Parcel.objects.cache("c").name, "upserted")
+
+
+class PkOfAFieldThatDoesNotTakeNoneTests(HeldMixin, TestCase):
+    def test_a_row_whose_pk_the_database_chooses_is_saved_and_cached(self):
+        empty_cache()
+        prepare = Plain._meta.pk.get_prep_value
+        not_none = mock.patch.object(
+            Plain._meta.pk, "get_prep_value", lambda pk: prepare(pk.numerator)
+        )
+        with not_none:
+            self.assertRight(Plain, Plain.objects.create(name="a").pk)
 
 
 class PkThatItsFieldDoesNotTakeTests(TestCase):

@@ -10,7 +10,7 @@ from django.test import TestCase
 from cars.caching import queryset
 from cars.tests.support.assertions import HeldMixin, before_commits, entry, run
 from cars.tests.support.caches import empty_cache
-from cars.tests.support.zoo.models import Booking, Pair, Plain, Shelf, Text, Uuid
+from cars.tests.support.zoo.models import Booking, Drawer, Pair, Plain, Shelf, Text, Uuid
 
 BY_NAME = {"update_conflicts": True, "unique_fields": ["name"], "update_fields": ["number"]}
 
@@ -41,6 +41,24 @@ class UpsertTests(HeldMixin, TestCase):
     def test_an_upsert_in_a_transaction_holds_the_row(self):
         with self.assertHeld(self.row), transaction.atomic():
             Uuid.objects.bulk_create([Uuid(name="a", number=2)], **BY_NAME)
+
+    def test_a_row_whose_pk_the_database_returns_is_held_though_its_values_do_not_find_it(self):
+        drawer = Drawer.objects.create(name="a")
+        by_name = BY_NAME | {"update_fields": ["size"]}
+        not_found = mock.patch.object(
+            Drawer.objects._queryset_class, "_conflicting", return_value=[]
+        )
+        with not_found, self.assertHeld(drawer):
+            Drawer.objects.bulk_create([Drawer(name="a", size=2)], **by_name)
+
+    if connection.vendor == "postgresql":  # removes spaces that a column is too short for
+
+        def test_a_row_whose_unique_value_the_column_changes_is_held(self):
+            drawer = Drawer.objects.create(name="x" * 50)
+            by_name = BY_NAME | {"update_fields": ["size"]}
+            with self.assertHeld(drawer):
+                Drawer.objects.bulk_create([Drawer(name="x" * 50 + " ", size=2)], **by_name)
+            self.assertEqual(Drawer.objects.cache(drawer.pk).size, 2)
 
     def test_an_upsert_from_a_generator_in_batches_holds_the_rows(self):
         rows = [Uuid.objects.create(name=str(n)) for n in range(5)]
