@@ -18,7 +18,7 @@ EXPLANATIONS = {
     events.HIT: "read from the cache",
     events.MISS: "read from the database",
     events.HELD: "read from the database, because a writer holds it or owes a withdrawal",
-    events.WAITED: "read from the cache at a second look, filled meanwhile",
+    events.WAITED: "read from the cache at a second look",
     events.GIVEN_UP: "read from the database, because another reader’s fill took too long",
     events.NO_ANSWER: "read from the database: the cache does not answer",
 }

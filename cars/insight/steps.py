@@ -17,7 +17,7 @@ WORDS = {
     events.LOOKED: (CACHE, "get", "no row"),
     events.MISS: (CACHE, "take the lease", "leased: a miss"),
     events.HELD: (CACHE, "take the lease", "held by a writer"),
-    events.WAITED: (CACHE, "look again", "the row: filled meanwhile"),
+    events.WAITED: (CACHE, "look again", "the row"),
     events.GIVEN_UP: (CACHE, "wait for another reader", "no row in time"),
     events.NO_ANSWER: (CACHE, "take the lease", "the cache does not answer"),
     events.SELECTED: (DATABASE, "SELECT", "the row as it is now"),

@@ -292,6 +292,8 @@ class WatchTests(BrowserTestCase):
             page.goto(reverse("watch:page"))
             expect(page.locator("#cached")).to_contain_text(self.car.key())
             expect(page.locator("#cached")).to_contain_text("row")
+            for part in ("#state", "#pause", "#now", "#timeline", "#quiet", "#chart"):
+                expect(page.locator(part)).to_be_hidden()  # they would say what isn't so
             marks = page.locator("symbol").all()
             shapes = {mark.get_attribute("id"): mark.inner_html() for mark in marks}
             del shapes["mark-holds"]  # the same as a hold
