@@ -1,6 +1,7 @@
 """The strip: each step of a page's reads, and of a save, between page, cache and database."""
 
 import re
+from unittest.mock import patch
 
 from django.contrib.auth.models import Permission, User
 from django.core.cache import cache
@@ -8,8 +9,8 @@ from django.template.loader import render_to_string
 from django.test import TestCase, TransactionTestCase, override_settings
 from django.utils.html import strip_tags
 
-from cars.caching import events
-from cars.insight.steps import WORDS, Steps
+from cars.caching import events, owed
+from cars.insight.steps import UNASKED, WORDS, Steps
 from cars.lab import servers
 from cars.models import Car
 from cars.tests.support.caches import empty_cache
@@ -74,6 +75,17 @@ class CarPageTests(StepsCase):
         failed = [step for step in strip(page) if step[0] == "cache failed"]
         self.assertEqual([answer for *_, answer in failed], ["no answer", WORDS["no answer"][2]])
         self.assertNotContains(page, "round trip")
+
+    def test_while_a_withdrawal_is_owed_the_page_promises_no_fill_by_the_next_read(self):
+        empty_cache()
+        with (
+            patch.object(owed, "is_trusted", return_value=False),
+            patch.object(owed, "held", side_effect=lambda cached, keys, fingerprint: keys),
+        ):
+            page = self.client.get(self.url)
+        self.assertEqual(strip(page)[0][1:], ("not asked Car.1", UNASKED[2]))
+        self.assertContains(page, "Nothing: a read fills it once nothing is owed any more.")
+        self.assertNotContains(page, "the next read fills it")
 
     def test_the_page_says_what_stands_under_the_key(self):
         page = self.client.get(self.url)
