@@ -126,6 +126,7 @@ class _Returning:
     model: type[models.Model]
     using: str
     pks: list[Any]
+    may_have_written: bool = False
 
     def __call__(
         self,
@@ -135,6 +136,7 @@ class _Returning:
         many: bool,
         context: dict[str, Any],
     ) -> Any:
+        self.may_have_written = self.may_have_written or not sql.startswith("SELECT")
         quote = connections[self.using].ops.quote_name
         fields: Sequence[Any] = ()
         for written in (self.model, *self.model._meta.all_parents):
@@ -157,8 +159,8 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
     """Hold the rows that the block writes, before the COMMIT; yield the list of their pks.
 
     They are the `old` ones and those that the block's statements return. On an error, `atomic`
-    marks the transaction around it for rollback. That is undone if nothing was written, unless
-    Django itself has marked it.
+    marks the transaction around it for rollback. That is undone if no statement ran that writes,
+    unless Django itself has marked it.
     """
     connection = connections[using]
     for wrapper in connection.execute_wrappers:
@@ -176,7 +178,7 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
             try:
                 yield pks
             except BaseException:
-                broken = connection.needs_rollback or len(pks) > len(old)
+                broken = connection.needs_rollback or returning.may_have_written
                 raise
             finally:
                 connection.execute_wrappers.remove(returning)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from unittest.mock import patch
 
 from django.core.cache import cache
@@ -66,6 +67,21 @@ class InterruptedTransactionTests(ClientsTestCase):
             with self.assertRaises(KeyboardInterrupt), transaction.atomic():
                 self.rename()
         self.assertEqual(read(self.plain.pk), ("old", "miss"))
+        self.assertEqual(read(self.plain.pk), ("old", "hit"))
+
+    def test_an_update_that_is_interrupted_before_its_hold_is_rolled_back(self):
+        Plain.objects.cache(self.plain.pk)
+
+        def execute_and_interrupt(execute, sql, params, many, context):
+            result = execute(sql, params, many, context)
+            if sql.startswith("UPDATE"):
+                raise KeyboardInterrupt
+            return result
+
+        with transaction.atomic():
+            with suppress(KeyboardInterrupt), connection.execute_wrapper(execute_and_interrupt):
+                Plain.objects.filter(pk=self.plain.pk).update(name="new")
+        self.assertEqual(Plain.objects.get(pk=self.plain.pk).name, "old")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
 
     def test_a_commit_hook_that_is_interrupted_leaves_no_stale_row(self):
