@@ -48,7 +48,7 @@ DEFAULTS = {
 TRIES = 20  # at a change that is refused because others have changed the entry
 LONGEST_PAUSE = 0.05  # seconds between two tries, or between two looks at another reader's lease
 CHUNK = 500  # keys in one round trip of a writer
-KEPT = 2_000  # keys, held at once, of which a writer remembers what stands: about a megabyte
+KEPT = 2_000  # keys of a model, of which a writer remembers what stands: about a megabyte
 MOST_PKS = 2_000  # in one read: the deadline of a command counts for its whole answer
 
 

@@ -65,7 +65,8 @@ class Writer:
             standing.pop(key, None)  # it isn't known if this renewal gets no answer
         seen = protocol.hold(cached, keys, self.token, are_new)
         self.held_at = perf_counter()
-        standing.update((key, at) for key, at in seen.items() if at is not ABSENT)
+        if len(standing) + len(seen) <= protocol.KEPT:
+            standing.update((key, at) for key, at in seen.items() if at is not ABSENT)
         if failed := keys.keys() - seen.keys():
             self.not_held.setdefault(cached, set()).update(failed)
             alias = self.connection.alias

@@ -5,12 +5,13 @@ from itertools import permutations
 from unittest.mock import patch
 
 from django.core.cache import cache
-from django.db import connection, transaction
+from django.db import connection, connections, transaction
 from django.test import override_settings
 
 from cars.caching import protocol
 from cars.caching.entries import ABSENT, EXPIRE, Holds, Lease, Swap
 from cars.caching.registry import CachedModel
+from cars.caching.transactions import TRANSACTION
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.clock import pauses
 from cars.tests.support.other_clients import (
@@ -185,6 +186,19 @@ class WriterTests(ClientsTestCase):
         self.assertTrue(all(at.value.deadlines.keys() == {"a"} for at in few.values()))
         with patch.object(protocol, "KEPT", 2):
             self.assertEqual(protocol.hold(CACHED, keys, "b"), dict.fromkeys(keys, ABSENT))
+
+    def test_of_many_rows_held_one_by_one_a_transaction_does_not_keep_what_stands_either(self):
+        rows = [Plain.objects.create(name="old") for _ in range(4)]
+        Plain.objects.cache_many([row.pk for row in rows])
+        with patch.object(protocol, "KEPT", 3):
+            with transaction.atomic():
+                for row in rows:
+                    row.name = "new"
+                    row.save()
+                writer = connections["default"].__dict__[TRANSACTION]
+                self.assertEqual(len(writer.standing[CACHED]), 3)
+            for row in rows:
+                self.assertEqual(read(row.pk), ("new", "hit"))
 
     def test_a_change_that_is_refused_too_often_leaves_the_hold_and_is_logged(self):
         self.hold("a")
