@@ -29,6 +29,7 @@ class ErrorPageTests(TestCase):
             with self.subTest(url):
                 page = self.client.get(url)
                 self.assertPage(page, 400, "Bad request")
+                self.assertNotContains(page, "Log in", status_code=400)
                 self.assertIn("Content-Security-Policy", page.headers)
 
     def test_a_missing_parameter_gives_the_400_page(self):
