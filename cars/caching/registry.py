@@ -92,7 +92,9 @@ class CachedModel:
 
     @cached_property
     def _has_integer_pk(self) -> bool:
-        return isinstance(self.model._meta.pk, IntegerField)
+        # A field of a project may store another number than the one that it shows.
+        field: Any = self.model._meta.pk
+        return type(field).get_prep_value is IntegerField.get_prep_value
 
 
 def _no_cache(alias: str, cache: Any) -> NoCache:

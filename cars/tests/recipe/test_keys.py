@@ -5,9 +5,11 @@ import warnings
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import combinations
+from unittest import mock
 
 from django.core.cache import caches
 from django.core.cache.backends.base import memcache_key_warnings
+from django.db.models import BigAutoField
 from django.test import SimpleTestCase, TestCase
 
 from cars.caching.registry import CachedModel
@@ -47,9 +49,21 @@ STRINGS = [
 ]
 
 
+class NegatedField(BigAutoField):
+    """Shows other numbers than the database has."""
+
+    def get_prep_value(self, value):
+        return None if value is None else -int(value)
+
+
 class RowKeyTests(SimpleTestCase):
     def key(self, model, pk):
         return CachedModel(model, "default").key(pk)
+
+    def test_a_number_and_its_string_have_one_key_also_where_the_field_stores_another_one(self):
+        with mock.patch.object(Plain._meta, "pk", NegatedField()):
+            self.assertEqual(self.key(Plain, 5), self.key(Plain, "5"))
+            self.assertNotEqual(self.key(Plain, 5), self.key(Plain, -5))
 
     def test_equal_pks_have_one_key(self):
         one = uuid.UUID("12345678123456781234567812345678")
