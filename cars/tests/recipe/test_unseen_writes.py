@@ -18,7 +18,7 @@ from django.db.models.signals import post_save, pre_save
 from cars.caching import transactions
 from cars.tests.support.other_clients import ClientsTestCase, in_another_thread, read
 from cars.tests.support.receivers import connected
-from cars.tests.support.zoo.models import Amount, Crate, Plain, Text
+from cars.tests.support.zoo.models import Amount, Crate, Plain, Text, Uuid
 
 
 def execute(sql, *params):
@@ -171,6 +171,20 @@ class EqualPksTests(ClientsTestCase):
             self.assertEqual(Amount.objects.cache(pk).name, "old")
             Amount(pk=pk, name="newer").save()
             self.assertEqual(Amount.objects.cache(pk).name, "newer")
+
+        def test_a_row_is_stale_after_an_upsert_of_a_unique_value_that_the_column_cuts(self):
+            row = Uuid.objects.create(name="x" * 50, number=1)
+            Uuid.objects.cache(row.pk)
+            Uuid.objects.bulk_create(
+                [Uuid(name="x" * 50 + " ", number=2)],
+                update_conflicts=True,
+                unique_fields=["name"],
+                update_fields=["number"],
+            )
+            self.assertEqual(Uuid.objects.get().number, 2)
+            self.assertEqual(Uuid.objects.cache(row.pk).number, 1)
+            Uuid.objects.update(number=3)
+            self.assertEqual(Uuid.objects.cache(row.pk).number, 3)
 
 
 class SilentTransactionTests(ClientsTestCase):
