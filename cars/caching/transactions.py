@@ -41,6 +41,7 @@ class Writer:
     def __init__(self, connection: BaseDatabaseWrapper, instance: Model | None = None) -> None:
         self.token = new_token()
         self.held_at = perf_counter()  # when its last hold was put, or it began
+        self.process = os.getpid()
         self.connection = connection
         self.dbapi_connection = connection.connection
         self.instance = instance
@@ -119,7 +120,6 @@ class Transaction(Writer):
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         connection.ensure_connection()
         super().__init__(connection)
-        self.process = os.getpid()
         self.namespace = test_namespace()
         self.deleting: dict[CachedModel, Keys] = {}
         self.missed: dict[CachedModel, Keys] = {}
@@ -212,9 +212,12 @@ def settle_all(**kwargs: Any) -> None:
 
 
 def withdraw_saves(writers: Iterable[Writer]) -> None:
-    """Withdraw the holds of saves in autocommit that have raised, if the server has answered."""
+    """Withdraw the holds of saves in autocommit that have raised, if the server has answered.
+
+    Those of the parent process may be under way there.
+    """
     for writer in writers:
-        if not writer.has_lost_its_connection():
+        if writer.process == os.getpid() and not writer.has_lost_its_connection():
             writer.end(is_committed=False)
 
 

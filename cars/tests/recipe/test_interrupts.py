@@ -7,6 +7,7 @@ from unittest.mock import patch
 
 from django.core.cache import cache
 from django.db import DatabaseError, OperationalError, connection, connections, transaction
+from django.db.models.signals import pre_save
 from django.test import SimpleTestCase
 from pymemcache.client import base
 
@@ -17,6 +18,7 @@ from cars.caching.rows import fingerprint_of
 from cars.caching.transactions import TRANSACTION, settle_all
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.other_clients import ClientsTestCase, entry_under, in_another_thread, read
+from cars.tests.support.receivers import connected
 from cars.tests.support.zoo.models import Plain
 
 
@@ -216,6 +218,20 @@ class ForkTests(ClientsTestCase):
                 self.assertEqual(in_child(work), "False")
             self.assertIsInstance(entry_under(self.key), Holds)
             self.assertEqual(in_another_thread(read, self.plain.pk), ("old", "held"))
+        self.assertEqual(read(self.plain.pk), ("new", "hit"))
+
+    def test_a_child_does_not_withdraw_the_hold_of_a_save_of_its_parent(self):
+        Plain.objects.cache(self.plain.pk)
+        entries = []
+
+        def fork(**kwargs):
+            with patch("cars.tests.support.caches.getpid", return_value=os.getpid()):
+                in_child(settle_all)
+            entries.append(entry_under(self.key))
+
+        with connected(pre_save, fork, Plain):
+            self.rename()
+        self.assertIsInstance(entries[0], Holds)
         self.assertEqual(read(self.plain.pk), ("new", "hit"))
 
     def test_an_in_memory_database_has_another_identity_in_each_process(self):
