@@ -286,6 +286,11 @@ class WatchTests(BrowserTestCase):
                 expect(watch.locator(".bracket").last).to_be_in_viewport(ratio=0.9)
             expect(watch.locator("#label-key")).to_be_in_viewport()
 
+    def test_the_longest_key_fits_on_a_narrow_phone(self):
+        with self.visitor(self.staff, viewport={"width": 320, "height": 640}) as page:
+            page.goto(f"{reverse('watch:page')}?key={'K' * 250}")
+            self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), 320)
+
     def test_marks_differ_in_shape_with_forced_colors_and_the_table_needs_no_script(self):
         Car.objects.cache(self.car.pk)
         with self.visitor(self.staff, java_script_enabled=False, forced_colors="active") as page:
