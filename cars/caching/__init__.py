@@ -52,12 +52,12 @@ a save in autocommit:
     protocol.release_holds, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many
 an update() in a transaction:
     CacheQuerySet.update, queryset._can_return, queryset._holding, queryset._Returning.__call__,
-    transactions.hold, transactions.current, transactions.settle, Transaction.__init__,
-    Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,
-    protocol.hold, protocol.setting, protocol._change, gets_many, protocol.add_holds,
-    swap_and_look, Transaction.finish, Transaction.is_left_behind, Writer.tell_committed,
-    Writer.end, protocol.release, protocol.release_holds, protocol.fill_or_log, protocol.fill,
-    protocol._packed, cas_many
+    queryset._Returning.fetch, transactions.hold, transactions.current, transactions.settle,
+    Transaction.__init__, Writer.__init__, Transaction.listen, Transaction.is_registered,
+    Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change, gets_many,
+    protocol.add_holds, swap_and_look, Transaction.finish, Transaction.is_left_behind,
+    Writer.tell_committed, Writer.end, protocol.release, protocol.release_holds,
+    protocol.fill_or_log, protocol.fill, protocol._packed, cas_many
 a savepoint rolled back:
     transactions.before_save, transactions.current, transactions.settle, Transaction.__init__,
     Writer.__init__, Transaction.listen, Transaction.is_registered, Writer.hold, Writer._hold,

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache as memoize
 from typing import Any
 
@@ -127,6 +127,8 @@ class _Returning:
     using: str
     pks: list[Any]
     may_have_written: bool = False
+    statement: str = ""
+    rows: list[Any] = field(default_factory=list)
 
     def __call__(
         self,
@@ -146,11 +148,28 @@ class _Returning:
         if not fields or not _can_return(self.using):
             return execute(sql, params, many, context)
         columns = ", ".join(quote(field.column) for field in fields)
-        result = execute(f"{sql} RETURNING {columns}", params, many, context)
+        self.statement, rows = f"{sql} RETURNING {columns}", self.rows
+        rows.clear()
+        result = execute(self.statement, params, many, context)
+        rows += context["cursor"].fetchall()  # if another wrapper has added to the statement
         compiler = models.QuerySet(self.model).query.get_compiler(self.using)
         converters = compiler.get_converters([field.get_col("") for field in fields])
-        for row in compiler.apply_converters(context["cursor"].fetchall(), converters):
+        for row in compiler.apply_converters(rows, converters):
             self.pks.append(tuple(row) if len(fields) > 1 else row[0])
+        return result
+
+    def fetch(
+        self,
+        execute: Callable[..., Any],
+        sql: str,
+        params: Any,
+        many: bool,
+        context: dict[str, Any],
+    ) -> Any:
+        """Fetch, as the innermost wrapper, what the statement returns: SQLite counts it then."""
+        result = execute(sql, params, many, context)
+        if sql == self.statement:
+            self.rows += context["cursor"].fetchall()
         return result
 
 
@@ -176,7 +195,8 @@ def _holding(model: type[models.Model], using: str, old: Sequence[Any] = ()) -> 
             # The outermost: another wrapper may put a comment before or after the SQL.
             connection.execute_wrappers.insert(0, returning)
             try:
-                yield pks
+                with connection.execute_wrapper(returning.fetch):
+                    yield pks
             except BaseException:
                 broken = connection.needs_rollback or returning.may_have_written
                 raise

@@ -217,6 +217,18 @@ class UpdateTests(HeldMixin, TestCase):
             Plain.objects.update(number=2)
         self.assertNotIn(None, results)
 
+    def test_an_execute_wrapper_of_the_project_sees_how_many_rows_were_written(self):
+        counts = []
+
+        def count(execute, sql, params, many, context):
+            result = execute(sql, params, many, context)
+            counts.append(context["cursor"].rowcount)
+            return result
+
+        with connection.execute_wrapper(count), self.assertHeld(self.one, self.two):
+            Plain.objects.filter(name="a").update(number=2)
+        self.assertIn(2, counts)
+
     def test_an_execute_wrapper_of_the_project_can_add_comments_to_the_statement(self):
         for statement in ("/* by: test */ %s", "%s /* by: test */", "%s -- by: test"):
 
