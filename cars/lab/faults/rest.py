@@ -21,13 +21,18 @@ class Rest:
 
 
 def look_at_rest(
-    stage: Stage, history: History, reader: Reader, patient: bool, pages_only: bool = False
+    stage: Stage,
+    history: History,
+    reader: Reader,
+    patient: bool,
+    owed_for: float = AFTER,
+    pages_only: bool = False,
 ) -> Rest:
     """Compare all rows, as pages show them and as they stand in the cache, with the database.
 
-    An entry may be wrong for AFTER seconds if it is owed, since it counts as held until then: the
-    last write couldn't tell the cache. With `pages_only` the cache isn't compared: what a killed
-    writer couldn't tell it stands there until the deadline of its record.
+    An entry may be wrong for `owed_for` seconds if it is owed, since it counts as held until then:
+    the last write couldn't tell the cache. With `pages_only` the cache isn't compared: what a
+    killed writer couldn't tell it stands there until the deadline of its record.
     The leases and holds are counted now, or if `patient` when all that can end have ended. The rows
     must not change meanwhile.
     """
@@ -40,15 +45,17 @@ def look_at_rest(
             read = reader.read(row)
             if read and read.version != version:
                 rest.stale[row] = f"page of row {row}: version {read.version}, not {version}"
-    deadline = time.monotonic() + AFTER
+    deadline = time.monotonic() + owed_for
     compared = [] if pages_only else rows
-    while stale := _stale(stage, compared, versions):
-        names = {f"{PREFIX}{row}" for row in stale}
-        if names - stage.database.owed() or time.monotonic() >= deadline:
+    while True:
+        owed = stage.database.owed()  # first: what is owed now can be done, but not the reverse
+        stale = {row: f"{PREFIX}{row}" in owed for row in _stale(stage, compared, versions)}
+        if not stale or not all(stale.values()) or time.monotonic() >= deadline:
             break
         time.sleep(0.1)
-    for row in stale:
-        rest.stale.setdefault(row, f"entry of row {row}: not version {versions.get(row)}")
+    for row, is_owed in stale.items():
+        text = f"entry of row {row}: not version {versions.get(row)}"
+        rest.stale.setdefault(row, f"{text}, and {'still' if is_owed else 'not'} owed")
     deadline = time.monotonic() + (PATIENCE - AFTER if patient else 0)
     while (left := _left(stage, rows)) and time.monotonic() < deadline:
         time.sleep(0.2)

@@ -250,5 +250,21 @@ class RestTests(SimpleTestCase):
         self.assertEqual(list(self.look(entries=old, owed=True).stale), [ROW])
         self.assertEqual(list(self.look(shown=1, later=[], owed=True).stale), [ROW])
 
+    def test_what_is_owed_can_be_done_between_two_looks(self):
+        asked = []
+
+        def until_asked(found):
+            asked.append(found)
+            return found if len(asked) == 1 else type(found)()
+
+        stage = mock.Mock(workers=lambda: ["one"])
+        stage.database.versions.return_value = {ROW: 2}
+        stage.database.owed = lambda: until_asked({f"{PREFIX}{ROW}"})
+        stage.entries = lambda rows: until_asked({ROW: [("row", b"packed v0000001")]})
+        reader = mock.Mock()
+        reader.read.return_value = Read(ROW, 2, 0, 1, True, "7")
+        found = look_at_rest(stage, History({ROW: 2}, begun=0), reader, patient=False)
+        self.assertEqual(found.stale, {})
+
     def test_leases_and_holds_are_counted(self):
         self.assertEqual(self.look(entries=[("lease", b"token")]).left, {"lease": 1})
