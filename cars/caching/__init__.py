@@ -51,7 +51,7 @@ a save in autocommit:
     transactions.withdraw_saves, Writer.tell_committed, Writer.end, protocol.release,
     protocol.release_holds, protocol.fill_or_log, protocol.fill, protocol._packed, cas_many
 an update() in a transaction:
-    CacheQuerySet.update, queryset._can_return, queryset._holding, queryset._Returning.__call__,
+    CacheQuerySet.update, queryset._holding, queryset._Returning.__call__,
     queryset._Returning.fetch, transactions.hold, transactions.current, transactions.settle,
     Transaction.__init__, Writer.__init__, Transaction.listen, Transaction.is_registered,
     Writer.hold, Writer._hold, protocol.hold, protocol.setting, protocol._change, gets_many,

@@ -5,7 +5,8 @@ fills only if its own token stood there before its SELECT, and puts the row only
 A writer's hold stands from before the COMMIT on, so it breaks every fill whose SELECT was too
 early.
 
-The functions here know nothing of transactions: `transactions` says when to call them.
+The functions here know nothing of transactions: `transactions` says when to call them. All that
+reads and writes entries is in this one module, so that it can be checked in one sitting.
 """
 
 import logging

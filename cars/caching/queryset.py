@@ -13,6 +13,7 @@ from . import transactions
 from .keys import pks_of
 from .registry import written_by
 
+CAN_RETURN = ("postgresql", "sqlite")  # what UPDATE and DELETE have written
 CHUNK_OF_CONFLICTS = 200  # rows in one query by several unique fields: SQLite nests 1,000 deep
 
 
@@ -33,7 +34,7 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         rows, old = self, []
         fields = self.model._meta.pk_fields
         writes_pk = any(field.name in values or field.attname in values for field in fields)
-        returns = _can_return(self.db)
+        returns = connections[self.db].vendor in CAN_RETURN
         if writes_pk or not returns:
             old = self._pks()  # a row must not be looked for by its new pk
             rows = self.filter(pk__in=old)
@@ -106,14 +107,9 @@ class CacheQuerySet(models.QuerySet[Any, Any]):
         """Delete as Django does, past its signals, but hold the rows before the COMMIT."""
         if not written_by(self.model, using):
             return super()._raw_delete(using)
-        old = [] if _can_return(using) else self.using(using)._pks()
+        old = [] if connections[using].vendor in CAN_RETURN else self.using(using)._pks()
         with _holding(self.model, using, old):
             return super()._raw_delete(using)
-
-
-def _can_return(using: str) -> bool:
-    """Do UPDATE and DELETE return what they have written?"""
-    return connections[using].vendor in ("postgresql", "sqlite")
 
 
 @dataclass
@@ -139,13 +135,14 @@ class _Returning:
         context: dict[str, Any],
     ) -> Any:
         self.may_have_written = self.may_have_written or not sql.startswith("SELECT")
-        quote = connections[self.using].ops.quote_name
+        connection = connections[self.using]
+        quote = connection.ops.quote_name
         fields: Sequence[Any] = ()
         for written in (self.model, *self.model._meta.all_parents):
             table = quote(written._meta.db_table)
             if sql.startswith((f"UPDATE {table} ", f"DELETE FROM {table}")):
                 fields = written._meta.pk_fields
-        if not fields or not _can_return(self.using):
+        if not fields or connection.vendor not in CAN_RETURN:
             return execute(sql, params, many, context)
         columns = ", ".join(quote(field.column) for field in fields)
         self.statement, rows = f"{sql} RETURNING {columns}", self.rows

@@ -89,9 +89,10 @@ class Writer:
             is_release = is_committed and cached.model in self.written
             change = protocol.release if is_release else protocol.withdraw
             failed = change(cached, keys, self.token, self.standing.get(cached))
-            not_held = self.not_held.get(cached)
-            if not_held and owed.end(cached, self.token, alias, under_way=self.in_autocommit):
-                failed -= not_held
+            if not_held := self.not_held.get(cached):
+                # In autocommit its record was under way, and is what is owed from now on.
+                if owed.end(cached, self.token, alias, under_way=self.in_autocommit):
+                    failed -= not_held
             if failed:
                 owed.owe(cached, failed, self.token, alias, under_way=False)
                 owed.end(cached, self.token, alias, under_way=False)

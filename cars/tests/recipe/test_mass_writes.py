@@ -288,7 +288,7 @@ class UpdateOfPkTests(HeldMixin, TestCase):
 
     def test_it_is_refused_on_databases_that_do_not_return_the_rows(self):
         Plain.objects.create(name="x")
-        with mock.patch.object(queryset, "_can_return", lambda using: False):
+        with mock.patch.object(queryset, "CAN_RETURN", ()):
             with self.assertRaises(NotSupportedError):
                 Plain.objects.update(id=F("id") + 1000)
             self.assertEqual(Plain.objects.filter(name="missing").update(id=F("id") + 1000), 0)
@@ -342,7 +342,7 @@ class BulkUpdateTests(HeldMixin, TestCase):
         for row in self.rows:
             row.name = "b"
         with (
-            mock.patch.object(queryset, "_can_return", lambda using: False),
+            mock.patch.object(queryset, "CAN_RETURN", ()),
             self.assertHeld(*self.rows),
         ):
             Plain.objects.bulk_update(self.rows, ["name"], batch_size=2)
@@ -352,7 +352,7 @@ class BulkUpdateTests(HeldMixin, TestCase):
             mock.Mock(),
             f"UPDATE {connection.ops.quote_name('zoo_plain')} SET name = 'b'",
         )
-        with mock.patch.object(queryset, "_can_return", lambda using: False):
+        with mock.patch.object(queryset, "CAN_RETURN", ()):
             queryset._Returning(Plain, "default", [])(execute, sql, None, False, {})
         execute.assert_called_once_with(sql, None, False, {})
 

@@ -47,7 +47,7 @@ class PkThatCannotBeHashedTests(TestCase):
         self.write_in_every_way()
 
     def test_writes_hold_on_databases_that_do_not_return_pks(self):
-        self.enterContext(mock.patch.object(queryset, "_can_return", lambda using: False))
+        self.enterContext(mock.patch.object(queryset, "CAN_RETURN", ()))
         Parcel.objects.cache("a")
         Parcel.objects.cache("b")
         self.write_in_every_way()

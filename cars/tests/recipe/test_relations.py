@@ -52,7 +52,7 @@ class DeleteTests(HeldMixin, TestCase):
         self.assertRight(Plain, self.rows[2].pk)
 
     def test_a_raw_delete_holds_its_rows_on_databases_that_do_not_return_them(self):
-        with mock.patch.object(queryset, "_can_return", lambda using: False):
+        with mock.patch.object(queryset, "CAN_RETURN", ()):
             with self.assertHeld(*self.rows[:2]):
                 Plain.objects.filter(name__in="ab")._raw_delete("default")
 

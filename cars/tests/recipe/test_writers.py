@@ -157,6 +157,13 @@ class WriterTests(ClientsTestCase):
         self.assertEqual(first.keys(), second.keys())
         self.assertGreater(min(second.values()), max(first.values()) + 200)
 
+    def test_the_hold_of_a_killed_writer_outlasts_saves_expire_and_forget(self):
+        self.hold("killed")
+        self.plain.save()
+        Plain.objects.expire([self.plain.pk])
+        self.assertEqual(Plain.objects.forget([self.plain.pk]), 0)
+        self.assertEqual(entry_under(self.key).deadlines.keys(), {"killed"})
+
     def test_holds_past_their_deadline_are_pruned_by_writers(self):
         self.hold("dead")
         later = time.time() + 601
