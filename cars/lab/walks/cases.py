@@ -67,8 +67,8 @@ TWO_WRITERS = (
     "doubt atomic read cached",
     "atomic atomic read killed cached",
     "save delete read killed cached",
-    "save rollback read lost cached",
 )
+TWO_WRITERS_WITH_A_LOSS = ("save rollback read lost cached",)  # as many schedules as all of those
 TWO_WRITERS_ON_SQLITE = (
     "save save read",
     "save atomic read",

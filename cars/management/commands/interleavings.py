@@ -50,6 +50,7 @@ class Command(BaseCommand):
                 *cases.ONE_WRITER,
                 *cases.OUTAGES,
                 *cases.TWO_WRITERS,
+                *cases.TWO_WRITERS_WITH_A_LOSS,
                 *cases.TWO_AND_TWO,
                 *cases.TWO_AND_TWO_WITH_A_ROLLBACK,
             ]

@@ -35,8 +35,10 @@ class OneWriterTests(Interleavings):
 
 
 class TwoWritersTests(Interleavings):
+    cases = cases.TWO_WRITERS if POSTGRESQL else cases.TWO_WRITERS_ON_SQLITE
+
     def test_two_writers_are_never_stale_in_any_schedule(self):
-        for case in cases.TWO_WRITERS if POSTGRESQL else cases.TWO_WRITERS_ON_SQLITE:
+        for case in self.cases:
             with self.subTest(case), determined_world(case) as world:
                 self.assert_never_stale(walk_all(world))
 
@@ -168,7 +170,10 @@ class MemcachedInterleavingsTests(MemcachedMixin, Interleavings):
 
 
 if POSTGRESQL:  # on SQLite one of two transactions waits for the other
-    # Two classes, since a class is what the workers of --parallel share out.
+    # Several classes, since a class is what the workers of --parallel share out.
+
+    class TwoWritersWithALossTests(TwoWritersTests):
+        cases = cases.TWO_WRITERS_WITH_A_LOSS
 
     class TwoAndTwoTests(Interleavings):
         cases = cases.TWO_AND_TWO
