@@ -25,7 +25,6 @@ from .scenarios import MOST_STEPS, Scenario, Unknown, scenario
 
 SECONDS = 10  # that a question may take, before the process ends itself
 IDLE = 600
-HINT_SECONDS = 0.5  # that the search for a hint may take
 SCHEMAS = 16  # how many processes can use one PostgreSQL at the same time
 
 ENVIRON = {
@@ -36,7 +35,7 @@ ENVIRON = {
 
 
 class Question(Struct, frozen=True):
-    """A schedule to play; with `hint`, also look for the next step towards a wrong read.
+    """A schedule to play; and for `hint` seconds, look for the next step towards a wrong read.
 
     `servers` are those of Memcached, on which runs of this site's recipe are played.
     """
@@ -45,7 +44,7 @@ class Question(Struct, frozen=True):
     case: str
     without: str = ""
     steps: tuple[str, ...] = ()
-    hint: bool = False
+    hint: float = 0
     servers: tuple[str, ...] = ()
 
 
@@ -71,7 +70,7 @@ def answer(question: Question) -> Answer:
         if question.hint and run.choices:
             with open_stage(chosen) as stage:
                 try:
-                    steps = shortest(stage, question.steps, seconds=HINT_SECONDS)
+                    steps = shortest(stage, question.steps, seconds=question.hint)
                 except TooLong:
                     hint = "unknown"
                 else:

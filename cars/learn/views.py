@@ -21,6 +21,7 @@ from .scenarios import HERE, RECIPES, RULE_CASES
 from .shown import without_name
 
 FIRST = {"recipe": "set-on-save", "case": "save-read"}  # what the lab opens with
+HINT_SECONDS = 0.5  # that the search for a hint may take
 PAGE_OF_LOT = "what-signals-miss"
 PRICES = "prices of the lot"  # in the session: what the last run on the lot has shown
 
@@ -115,9 +116,8 @@ def lab(request: HttpRequest) -> HttpResponse:
         context["form"] = form
         return render(request, "learn/lab.html", context, status=400)
     chosen = form.cleaned_data
-    question = Question(
-        chosen["recipe"], chosen["case"], chosen["without"], chosen["steps"], chosen["hint"]
-    )
+    hint = HINT_SECONDS if chosen["hint"] else 0
+    question = Question(chosen["recipe"], chosen["case"], chosen["without"], chosen["steps"], hint)
     try:
         answer = process.ask(question)
     except Unavailable as error:
