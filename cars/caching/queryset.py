@@ -145,13 +145,12 @@ class _Returning:
         if not fields or connection.vendor not in CAN_RETURN:
             return execute(sql, params, many, context)
         columns = ", ".join(quote(field.column) for field in fields)
-        self.statement, rows = f"{sql} RETURNING {columns}", self.rows
-        rows.clear()
+        self.statement, self.rows = f"{sql} RETURNING {columns}", []
         result = execute(self.statement, params, many, context)
-        rows += context["cursor"].fetchall()  # if another wrapper has added to the statement
+        self.rows += context["cursor"].fetchall()  # if another wrapper has added to the statement
         compiler = models.QuerySet(self.model).query.get_compiler(self.using)
         converters = compiler.get_converters([field.get_col("") for field in fields])
-        for row in compiler.apply_converters(rows, converters):
+        for row in compiler.apply_converters(self.rows, converters):
             self.pks.append(tuple(row) if len(fields) > 1 else row[0])
         return result
 

@@ -40,7 +40,8 @@ def count(cached: CachedModel, sample: int | None = None) -> int:
 def chunks(cached: CachedModel, sample: int | None = None) -> Iterator[list[Any]]:
     """Yield the pks of `cached` in chunks, or `sample` of them, drawn at random.
 
-    None of a model whose pks have no keys, since the pk's field returns what it doesn't take.
+    Without `sample`, yields nothing for a model whose pks have no keys: its pk's field returns
+    values that it refuses.
     """
     pks = _all_rows(cached).values_list("pk", flat=True)
     if sample is not None:

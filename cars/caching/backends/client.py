@@ -209,9 +209,9 @@ class SafeClient(TimedClient):
 class SafeHashClient(HashClient):  # type: ignore[misc]  # pymemcache has no stubs
     """pymemcache's client for several servers, with a SafeClient for each.
 
-    Each SafeClient does what a HashClient does for a server that is down, with one difference: no
+    Each SafeClient does what a HashClient does for a server that is away, with one difference: no
     other server takes its keys. Their rows would stay there when the server is back, and would be
-    stale when it is down again.
+    stale when it is away again.
     """
 
     client_class = SafeClient

@@ -15,11 +15,11 @@ from .client import SafeClient, SafeHashClient
 from .serde import Serde
 
 # The arguments of pymemcache's clients unless OPTIONS say otherwise. Their own defaults are to wait
-# without a limit, and to raise when a server is down.
+# without a limit, and to raise when a server is away.
 DEFAULTS = {"connect_timeout": 0.25, "timeout": 0.25, "no_delay": True, "ignore_exc": True}
 
 # OPTIONS that have no effect: each thread has another client, so there is no pool, and no
-# server takes the keys of one that is down (see SafeHashClient).
+# server takes the keys of one that is away (see SafeHashClient).
 NOT_TAKEN = {"use_pooling", "max_pool_size", "pool_idle_timeout", "lock_generator"}
 NOT_TAKEN |= {"retry_attempts", "retry_timeout", "dead_timeout"}
 

@@ -19,7 +19,7 @@ from cars.caching.transactions import TRANSACTION, settle_all
 from cars.tests.support.caches import MemcachedMixin
 from cars.tests.support.other_clients import ClientsTestCase, entry_under, in_another_thread, read
 from cars.tests.support.receivers import connected
-from cars.tests.support.zoo.models import Plain
+from cars.tests.support.zoo.models import Plain, Uuid
 
 
 def interrupted():
@@ -85,6 +85,24 @@ class InterruptedTransactionTests(ClientsTestCase):
                 Plain.objects.filter(pk=self.plain.pk).update(name="new")
         self.assertEqual(Plain.objects.get(pk=self.plain.pk).name, "old")
         self.assertEqual(read(self.plain.pk), ("old", "hit"))
+
+    def test_an_upsert_that_is_interrupted_at_its_last_query_is_rolled_back(self):
+        row = Uuid.objects.create(name="a", number=1)
+
+        def interrupt_a_select(execute, sql, params, many, context):
+            result = execute(sql, params, many, context)
+            if sql.startswith("SELECT"):
+                raise KeyboardInterrupt
+            return result
+
+        conflicts = {"unique_fields": ["name"], "update_fields": ["number"]}
+        with transaction.atomic():
+            with suppress(KeyboardInterrupt), connection.execute_wrapper(interrupt_a_select):
+                Uuid.objects.bulk_create(
+                    [Uuid(name="a", number=2)], update_conflicts=True, **conflicts
+                )
+        self.assertEqual(Uuid.objects.get().number, 1)
+        self.assertEqual(Uuid.objects.cache(row.pk).number, 1)
 
     def test_a_commit_hook_that_is_interrupted_leaves_no_stale_row(self):
         for function in ("select", "release"):

@@ -51,6 +51,10 @@ class DeleteTests(HeldMixin, TestCase):
             Plain.objects.filter(name__in="ab")._raw_delete("default")
         self.assertRight(Plain, self.rows[2].pk)
 
+    def test_a_raw_delete_makes_no_other_query(self):
+        with self.assertNumQueries(1):
+            Plain.objects.filter(name__in="ab")._raw_delete("default")
+
     def test_a_raw_delete_holds_its_rows_on_databases_that_do_not_return_them(self):
         with mock.patch.object(queryset, "CAN_RETURN", ()):
             with self.assertHeld(*self.rows[:2]):

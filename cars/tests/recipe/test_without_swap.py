@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from cars.caching import registry
 from cars.lab import servers
 from cars.tests.support.receivers import connected
-from cars.tests.support.zoo.models import Drawer, Uncached
+from cars.tests.support.zoo.models import Drawer, Keeper, Uncached
 
 LOGGER = "cars.caching"
 LOCAL_MEMORY = "django.core.cache.backends.locmem.LocMemCache"
@@ -194,6 +194,13 @@ class DummyCacheTests(TransactionTestCase):
                     # For a model with receivers, Django selects the rows that it deletes.
                     stack.enter_context(connected(pre_delete, do_nothing, Uncached))
                 self.assertEqual(self.queries_of(write, Drawer), self.queries_of(write, Uncached))
+
+    def test_a_delete_selects_the_rows_that_refer_to_it_as_django_does(self):
+        keeper = Keeper.objects.create(name="Ann")
+        with CaptureQueriesContext(connection) as captured:
+            keeper.delete()
+        visits = [query for query in captured if 'FROM "zoo_visit"' in query["sql"]]
+        self.assertEqual(len(visits), 1)
 
     def test_expire_and_forget_do_nothing(self):
         pks = list(Drawer.objects.values_list("pk", flat=True))
