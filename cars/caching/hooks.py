@@ -151,7 +151,7 @@ def _is_written_past_querysets(relation: Any) -> bool:
 
 def _connect_target(model: ModelClass, target: ModelClass, field: "models.Field[Any, Any]") -> None:
     def hold_referring(instance: models.Model, using: str, **kwargs: Any) -> None:
-        if isinstance(instance, target) and written_by(model, using):
+        if written_by(model, using):
             rows = model._base_manager.using(using).filter(**{field.name: instance})
             pks = list(rows.order_by().values_list("pk", flat=True))
             if pks:

@@ -150,6 +150,9 @@ class OnDeleteTests(HeldMixin, TestCase):
     def test_a_custom_on_delete_holds_the_referring_rows(self):
         self.assertHeldOnDelete(Visit, "guest", [None, None])
 
+    def test_rows_that_refer_to_a_proxy_are_held_when_any_class_of_its_rows_deletes(self):
+        self.assertHeldOnDelete(Visit, "host", [None, None])
+
     def test_a_delete_of_many_targets_holds_the_referring_rows(self):
         keepers = Keeper.objects.bulk_create(Keeper(name="many") for _ in range(250))
         pets = [Pet.objects.create(name="x", owner=keeper, vet=keeper) for keeper in keepers[::50]]

@@ -239,6 +239,7 @@ class Visit(models.Model):
     name = models.CharField(max_length=50)
     guide = models.ForeignKey(Keeper, models.SET(None), null=True, related_name="guided")
     guest = models.ForeignKey(Keeper, orphan, null=True, related_name="visits")
+    host = models.ForeignKey("KeeperProxy", orphan, null=True, related_name="hosted")
 
     objects = CacheManager()
 
