@@ -28,7 +28,7 @@ DESCRIPTIONS = {
     State.ROW: "A row: reads are served from it.",
     State.LEASE: "A lease: a reader is about to fill it.",
     State.HOLDS: "Holds: it is being written, so reads go to the database.",
-    State.NOTHING: "Nothing: the next read fills it.",
+    State.NOTHING: "Nothing: a read fills it, unless something is owed.",
     State.OTHER: "Another value, which the recipe can’t use.",
     State.NO_ANSWER: "The cache doesn’t answer.",
 }

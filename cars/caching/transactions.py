@@ -3,7 +3,8 @@
 A release comes after the COMMIT, and Django has a hook for that. It has none for a rollback. The
 hook doesn't run either when a savepoint is rolled back, or when another hook raises first. So the
 connection remembers its Transaction. At the next use of the cache, and at the end of the request,
-`settle` finds out how it ended.
+`settle` finds out how it ended. Everything that decides when is here, as what is done is in
+`protocol`.
 """
 
 import logging

@@ -151,7 +151,8 @@ def _number(value: Any) -> int:
 def items(address: str) -> list[Item] | None:
     """Return the items of the server at `address`, at most MOST; None if it gives none.
 
-    A server lists its items for one client at a time: it has TIMEOUT to end that of another.
+    A server lists its items for one client at a time. While it does so for another client, this
+    waits for TIMEOUT at most.
     """
     client = SafeClient(normalize_server_spec(address), connect_timeout=TIMEOUT, timeout=TIMEOUT)
     try:

@@ -48,7 +48,7 @@ def look_at_rest(
     deadline = time.monotonic() + owed_for
     compared = [] if pages_only else rows
     while True:
-        owed = stage.database.owed()  # first: what is owed now can be done, but not the reverse
+        owed = stage.database.owed()  # first, since it can be done between the two
         stale = {row: f"{PREFIX}{row}" in owed for row in _stale(stage, compared, versions)}
         if not stale or not all(stale.values()) or time.monotonic() >= deadline:
             break

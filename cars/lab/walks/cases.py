@@ -68,7 +68,7 @@ TWO_WRITERS = (
     "atomic atomic read killed cached",
     "save delete read killed cached",
 )
-TWO_WRITERS_WITH_A_LOSS = ("save rollback read lost cached",)  # as many schedules as all of those
+TWO_WRITERS_WITH_A_LOSS = ("save rollback read lost cached",)  # more steps than all of those
 TWO_WRITERS_ON_SQLITE = (
     "save save read",
     "save atomic read",

@@ -119,7 +119,7 @@ class AdminInspectionTests(TestCase):
         for text in ("A row: reads", self.car.key(), " UTC (", " bytes"):
             self.assertContains(page, text)
         cache.delete(self.car.key())
-        self.assertContains(self.client.get(self.url), "Nothing: the next")
+        self.assertContains(self.client.get(self.url), "Nothing: a read")
 
     def test_the_page_of_a_car_says_that_the_cache_does_not_answer(self):
         with patch("cars.caching.inspection.caches", {}):

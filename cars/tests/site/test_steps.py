@@ -84,7 +84,7 @@ class CarPageTests(StepsCase):
         ):
             page = self.client.get(self.url)
         self.assertEqual(strip(page)[0][1:], ("not asked Car.1", UNASKED[2]))
-        self.assertContains(page, "Nothing: a read fills it once nothing is owed any more.")
+        self.assertContains(page, "Nothing: a read fills it, unless something is owed.")
         self.assertNotContains(page, "the next read fills it")
 
     def test_the_page_says_what_stands_under_the_key(self):
