@@ -108,7 +108,12 @@ def recorded(labels: list[str]) -> Recording:
 
 def record(labels: list[str]) -> Recording:
     """Run the tests of `labels` in this process, in which Django isn't set up yet."""
-    coverage = Coverage(data_file=None, config_file=False, include=[f"{RECIPE}/*.py"])
+    coverage = Coverage(
+        data_file=None,
+        config_file=False,
+        include=[f"{RECIPE}/*.py"],
+        concurrency=["thread", "greenlet"],  # the actors of a schedule are greenlets
+    )
     with coverage.collect():
         set_up()
         from cars.tests.support.runner import Runner

@@ -1,12 +1,11 @@
-"""Threads that run the recipe's own code and stop before each step.
+"""Actors: they run the recipe's own code and stop before each step.
 
-A step is a cache call, an SQL statement on the row, a COMMIT or a ROLLBACK. Only one thread runs
-at a time, and only from one stop to the next. In a walk the clock of an actor stands still and its
-tokens are counted. So what it does depends only on what its steps have returned.
+A step is a cache call, an SQL statement on the row, a COMMIT or a ROLLBACK. An actor runs in
+a greenlet: only when the scheduler switches to it, and only from one stop to the next. In a walk
+the clock of an actor stands still and its tokens are counted. So what it does depends only on what
+its steps have returned.
 """
 
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
 from django.db import connections
+from greenlet import getcurrent, greenlet
 
 from cars.caching import events, transactions
 from cars.caching.backends.base import AS_STORED
@@ -23,13 +23,12 @@ from cars.caching.entries import NO_ANSWER
 from cars.caching.models import Owed
 from cars.caching.selects import Values
 
-from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Link, Step, SteppingMixin, here, stop
+from .steps import STATEMENTS, TO_SAVEPOINT, WRITES, Link, Step, SteppingMixin, stop
 
 if TYPE_CHECKING:
     from .scene import PlainEntry
     from .world import World
 
-STEP_TIMEOUT = 60  # seconds; a step that takes longer is blocked inside the database
 OWED = Owed._meta.db_table
 
 
@@ -51,11 +50,22 @@ Noted = tuple[object, ...] | str
 
 
 class Abandoned(BaseException):
-    """The run is over: raised in the thread to end its program at once."""
+    """The run is over: raised in the actor to end its program at once."""
+
+
+Program = Callable[["Actor"], None]
+
+
+class Running(greenlet):
+    """A program that an actor has begun to run."""
+
+    def __init__(self, program: Program, actor: "Actor") -> None:
+        super().__init__(lambda: actor.run(program))
+        self.actor = actor  # for `steps.here`
 
 
 class Actor:
-    """A thread with a separate connection, which runs one program after the other."""
+    """A separate connection, over which one program runs after the other."""
 
     def __init__(
         self,
@@ -69,22 +79,18 @@ class Actor:
         self.number = number  # what it writes to the row
         self.table = table
         self.cache = cache
-        self.program: Callable[[Actor], None] | None = None
+        self.pending: Step | None = None  # what it does next; None before and after a program
         self.acting = False  # whether it is inside a step
-        self.abandoned = False
-        self._go, self._stopped = threading.Lock(), threading.Lock()  # held by the side that waits
-        self._go.acquire()
-        self._stopped.acquire()
-        self._ended = False
-        self._thread = threading.Thread(target=self._work, args=(config,), daemon=True)
-        self._thread.start()
+        self.connection = connections.create_connection("default")
+        self.connection.settings_dict = config
+        self.connection.execute_wrappers.append(self._execute)
+        self._stop_at_commits()
 
     # The scheduler's side
 
-    def begin(self, program: "Callable[[Actor], None]", world: "World") -> None:
+    def begin(self, program: Program, world: "World") -> None:
         """Begin to run `program`, up to its first step."""
-        self.program, self.world = program, world
-        self.pending: Step | None = None
+        self.world = world
         self.error: Exception | None = None
         self.last_read: int | str | None = None  # the row as it was last read
         self.last_gets: PlainEntry | None = None
@@ -102,64 +108,48 @@ class Actor:
         self.lost = False  # a hold of it was lost with its entry
         self.unaware: set[Unaware] = set()  # what has happened since its process looked
         self.tokens = count(1)
+        self._running, self._scheduler = Running(program, self), getcurrent()
         self.resume()
 
     def resume(self) -> None:
-        """Do the pending step and go on up to the next one, or to the end of the program.
-
-        Raises RuntimeError if that takes longer than STEP_TIMEOUT.
-        """
-        self._go.release()
-        if not self._stopped.acquire(timeout=STEP_TIMEOUT):
-            raise RuntimeError(f"{self.name} does not come back from {self.pending}")
+        """Do the pending step and go on up to the next one, or to the end of the program."""
+        connection, connections["default"] = connections["default"], self.connection
+        try:
+            self._running.switch()
+        finally:
+            connections["default"] = connection
 
     def stack(self) -> FrameType | None:
-        """Return the innermost frame of the thread, which stands before its next step."""
-        return sys._current_frames().get(self._thread.ident or 0)
+        """Return the innermost frame of the program, which stands before its next step."""
+        return self._running.gr_frame
 
     def abandon(self) -> None:
         """End the program at once, at any step."""
-        if self.program:
-            self.abandoned = True
-            while self.pending:
-                self.resume()
+        self.abandoned = True
+        while self.pending:
+            self.resume()
 
     def end(self) -> None:
-        """End the thread and close its connection."""
+        """End the program and close the connection."""
         self.abandon()
-        self._ended = True
-        self._go.release()
-        self._thread.join()
+        self.connection.close()
 
-    # The thread's side
+    # The actor's side
 
-    def _work(self, config: dict[str, Any]) -> None:
-        connection = connections.create_connection("default")
-        connection.settings_dict = config
-        # Both assignments are seen by this thread only.
-        connections["default"] = self.connection = connection
-        caches["default"] = self.cache
-        connection.execute_wrappers.append(self._execute)
-        self._stop_at_commits()
-        here.actor = self
+    def run(self, program: Program) -> None:
+        """Run `program` to its end."""
+        caches["default"] = self.cache  # in the context of this greenlet only
         with events.listen(self._hear):
-            while True:
-                self._go.acquire()
-                if self._ended:
-                    break
+            try:
                 try:
-                    try:
-                        if self.program:
-                            self.program(self)
-                    except Abandoned:
-                        pass
-                    finally:
-                        self._clean()
-                except Exception as error:
-                    self.error = error
-                self.pending = None
-                self._stopped.release()
-        connection.close()
+                    program(self)
+                except Abandoned:
+                    pass
+                finally:
+                    self._clean()
+            except Exception as error:
+                self.error = error
+        self.pending = None
 
     def _stop_at_commits(self) -> None:
         # Private methods of Django, which its stubs leave out.
@@ -188,8 +178,7 @@ class Actor:
         """Stop before `step` until the scheduler says go."""
         if not self.abandoned:
             self.pending = step
-            self._stopped.release()
-            self._go.acquire()
+            self._scheduler.switch()
         if self.abandoned and step.kind != "ROLLBACK":
             raise Abandoned
 
@@ -219,7 +208,7 @@ class Actor:
         return stop(step, do)
 
     def note(self, step: Step, result: Any) -> None:
-        """Remember what a step has returned: all that this thread knows follows from that."""
+        """Remember what a step has returned: all that this actor knows follows from that."""
         self.result = result
         if step.kind == "gets":
             ((value, token),) = result.values()

@@ -22,6 +22,7 @@ from .programs import OUTAGES, PK, Case
 from .steps import WRITES, SteppingLocalMemory, SteppingMemcached, SteppingMixin
 
 SECONDS = 2  # that Memcached has to answer
+LOCK_TIMEOUT = 1  # seconds; the lock that an actor waits for isn't released before it goes on
 
 
 def new_cache(kind: str, servers: list[str] | None) -> SteppingMixin:
@@ -73,13 +74,16 @@ class Lock:
 
 @contextmanager
 def database(model: type[Model]) -> Iterator[dict[str, Any]]:
-    """Yield the settings of a database with the table of `model` that threads can share."""
+    """Yield the settings of a database with the table of `model` that actors can share."""
     config = connections["default"].settings_dict
+    options = config["OPTIONS"]
     if connections["default"].vendor != "sqlite":
-        yield config
+        wait = f"{options.get('options', '')} -c lock_timeout={LOCK_TIMEOUT}s"
+        yield {**config, "OPTIONS": {**options, "options": wait}}
         return
     with TemporaryDirectory() as folder:  # in memory, a reader would wait for a writer
-        config = {**config, "NAME": str(Path(folder, "db.sqlite3"))}
+        options = {**options, "timeout": LOCK_TIMEOUT}
+        config = {**config, "NAME": str(Path(folder, "db.sqlite3")), "OPTIONS": options}
         connection = connections.create_connection("default")
         connection.settings_dict = config
         with connection.schema_editor() as editor:
@@ -115,7 +119,7 @@ class Scene:
         self.key = f"{case.model.__name__}.{PK}"
 
     def end(self) -> None:
-        """End all threads."""
+        """End all actors."""
         for actor in self.actors:
             actor.end()
         self.connection.close()

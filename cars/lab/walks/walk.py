@@ -8,9 +8,9 @@ first three: Godefroid, "Partial-Order Methods for the Verification of Concurren
 
 States: if a state was reached before, what can happen after it has been seen. A state is the
 committed row, which transaction has it locked, what stands in the cache, which faults are left, and
-what each thread has got from its steps. The threads' clock and tokens are determined, so all that
+what each actor has got from its steps. The actors' clock and tokens are determined, so all that
 they do next follows from the state; so does what a transaction has written and not committed. The
-state leaves out what a thread can't know any more: everything at its end; what a function of
+state leaves out what an actor can't know any more: everything at its end; what a function of
 `protocol` that returns nothing has seen; what it saw before it slept, since it will look again.
 
 Sleep sets: if two steps touch different things, their order doesn't matter, so only one order is

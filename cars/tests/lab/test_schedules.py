@@ -63,6 +63,18 @@ class SchedulesTests(TransactionTestCase):
         self.assertEqual(world.problems, [])
         self.assertEqual((world.committed, world.entry.number), (1, 1))
 
+    def test_an_actor_that_waits_for_the_lock_of_another_fails(self):
+        with open_world("atomic save") as world:
+            world.start()
+            while not world.lock:
+                world.take("atomic1")
+            while "save2" in world.able:
+                world.take("save2")
+            self.assertEqual(world.problems, [])
+            world.take("save2")  # which would wait
+        self.assertEqual(world.problems[0], "error")
+        self.assertIn("lock", world.steps[-1])
+
     def test_a_schedule_leaves_other_threads_untouched(self):
         seen = []
 
