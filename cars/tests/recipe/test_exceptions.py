@@ -92,6 +92,9 @@ class UnreachableServerTests(MemcachedMixin, ClientsTestCase):
 class OneAnswerHandler(BaseRequestHandler):
     """Asks Memcached over a new connection for each command, as a proxy may do."""
 
+    def setup(self):
+        self.server.connections.append(self.request)
+
     def handle(self):
         while command := self.request.recv(2**20):
             with socket.create_connection(self.server.behind) as connection:
@@ -115,11 +118,14 @@ class ProxiedServerTests(ClientsTestCase):
         with ThreadingTCPServer(("127.0.0.1", 0), OneAnswerHandler) as proxy:
             proxy.daemon_threads = True
             proxy.behind = "127.0.0.1", self.memcached.port
+            proxy.connections = []
             Thread(target=proxy.serve_forever, args=(0.01,), daemon=True).start()
             try:
                 yield "{}:{}".format(*proxy.server_address)
             finally:
                 proxy.shutdown()
+                for connection in proxy.connections:  # else their threads would wait for ever
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def read_during_a_restart(self):
         """Read the row; after the SELECT Memcached is restarted, and another thread writes."""

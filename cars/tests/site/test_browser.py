@@ -4,7 +4,6 @@ import os
 import re
 import shutil
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from threading import BoundedSemaphore
@@ -64,6 +63,7 @@ class BrowserTestCase(StaticLiveServerTestCase):
         expect.set_options(timeout=TIMEOUT)
 
     def setUp(self):
+        self.earlier_threads = {*threading.enumerate()}
         empty_cache()
         self.car = Car.objects.create(make="Toyota", model="Avensis", year=2011, price=4200)
         self.other = Car.objects.create(make="Volvo", model="P1800", year=1966)
@@ -72,11 +72,10 @@ class BrowserTestCase(StaticLiveServerTestCase):
 
     def tearDown(self):
         # A stream of /watch/ runs until the server notices that its browser has gone.
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline and any(
-            "process_request_thread" in thread.name for thread in threading.enumerate()
-        ):
-            time.sleep(0.05)
+        for thread in {*threading.enumerate()} - self.earlier_threads:
+            if "process_request_thread" in thread.name:
+                thread.join(timeout=10)
+                self.assertFalse(thread.is_alive(), f"{thread.name} serves a page that was left")
 
     @contextmanager
     def visitor(self, user=None, **options):
