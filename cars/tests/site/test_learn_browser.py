@@ -5,7 +5,7 @@ from django.urls import reverse
 
 from cars.learn import pages, recorded
 from cars.learn.lab import lab
-from cars.tests.site.test_browser import BrowserTestCase
+from cars.tests.site.test_browser import WIDTHS, BrowserTestCase
 from cars.tests.site.test_learn_lab import PATIENT
 
 try:
@@ -14,7 +14,6 @@ try:
 except ImportError:
     pass  # the tests of BrowserTestCase are skipped
 
-WIDTHS = (1280, 390, 320)  # of a desktop, and of phones
 LAB = pages.lab_url("set-on-save", "save-read", "", ("reader", "reader", "writer"))
 
 # The boxes of code that are wider than they are shown.
