@@ -19,7 +19,7 @@ from cars.lab.models import (
     CountedSetOnCommit,
 )
 
-from .actors import Actor
+from .actors import Actor, Program
 from .steps import Step, stop
 
 PK = 1  # of the row that all actors read and write
@@ -232,7 +232,7 @@ class Case:
                 words = ", ".join([*WRITERS, *READERS, *sorted(STARTS | FAULTS), *RECIPES])
                 raise ValueError(f"A case can't have the word {word!r}. The words are: {words}.")
 
-    def program(self, word: str) -> Callable[[Actor], None]:
+    def program(self, word: str) -> Program:
         """Return the program `word` for an actor: a request, settled at its end."""
         run = WRITERS.get(word) or READERS[word]
 

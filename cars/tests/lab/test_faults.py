@@ -78,7 +78,10 @@ BETWEEN = 0.2  # seconds between two faults
 
 @skipUnless(servers.has_memcached(), "no memcached on the PATH")
 class FaultTests(SimpleTestCase):
-    """Every fault for a moment, on the kind of database that the tests run on."""
+    """Every fault for a moment, on the kind of database that the tests run on.
+
+    Where only the way to Memcached is different, one kind of database is enough.
+    """
 
     VENDOR = "PostgreSQL" if connection.vendor == "postgresql" else "SQLite"
 
@@ -138,15 +141,19 @@ class FaultTests(SimpleTestCase):
         special = ("by_proxy", "absent", "kills", "breaks_database")
         self.check(lambda f: f.servers == 1 and not any(getattr(f, name) for name in special))
 
+    @tag("any-database")
     def test_the_server_is_not_there_at_the_start(self):
         self.check(lambda fault: fault.absent)
 
+    @tag("any-database")
     def test_the_network_fails(self):
         self.check(lambda fault: fault.by_proxy)
 
+    @tag("any-database")
     def test_one_of_two_servers_fails(self):
         self.check(lambda fault: fault.servers == 2)
 
+    @tag("any-database")
     def test_two_of_three_servers_fail(self):
         self.check(lambda fault: fault.servers == 3)
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from django.conf import settings
-from django.test import SimpleTestCase, TestCase, override_settings
+from django.test import SimpleTestCase, TestCase, override_settings, tag
 
 from cars.lab.servers import free_port
 from cars.learn import lab as module
@@ -30,6 +30,7 @@ LONG = 9  # seconds: a question may take ten
 LOST = ("reader", "reader", "writer", "writer", "reader")
 
 
+@tag("any-database")
 class ProcessTests(SimpleTestCase):
     def setUp(self):
         self.enterContext(PATIENT)
