@@ -4,7 +4,7 @@ from threading import Thread
 
 from django.conf import settings
 from django.core.cache import caches
-from django.db import connections
+from django.db import connection, connections
 from django.test import TransactionTestCase
 
 from cars.caching import entries, protocol, transactions
@@ -64,8 +64,12 @@ class SchedulesTests(TransactionTestCase):
         self.assertEqual((world.committed, world.entry.number), (1, 1))
 
     def test_an_actor_that_waits_for_the_lock_of_another_fails(self):
+        limit = {"sqlite": "PRAGMA busy_timeout", "postgresql": "SHOW lock_timeout"}
         with open_world("atomic save") as world:
             world.start()
+            with world.by_name["save2"].connection.cursor() as cursor:
+                cursor.execute(limit[connection.vendor])
+                self.assertIn(cursor.fetchone()[0], (1000, "1s"))  # else the test could hang
             while not world.lock:
                 world.take("atomic1")
             while "save2" in world.able:

@@ -1,7 +1,7 @@
 """No input makes a page fail: any request is answered, with a page of the site where it is refused.
 
-300 requests for each role, the same ones each time; on PostgreSQL for those that may change cars.
-`make fuzz` sends 5,000 other ones, with the settings of production, and again with debug.
+300 requests for each role, the same ones each time. `make fuzz` sends 5,000 other ones, with the
+settings of production, and again with debug.
 """
 
 import logging
@@ -79,15 +79,12 @@ class AnyInputTests(TestCase):
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
         return user
 
-    @tag("any-database")
     def test_a_visitor(self):
         self.fuzz(None)
 
-    @tag("any-database")
     def test_an_account_without_permissions(self):
         self.fuzz(self.account())
 
-    @tag("any-database")
     def test_a_member_of_staff_who_may_view_cars(self):
         self.fuzz(self.account("view_car", is_staff=True))
 
